@@ -18,6 +18,7 @@ mod promote;
 mod publish;
 mod publishing;
 mod reachable;
+mod restore;
 pub(crate) mod root;
 mod served;
 mod status;

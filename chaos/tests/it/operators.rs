@@ -83,14 +83,17 @@ fn a_publisher_writes_its_organization_and_nothing_else() -> Result<()> {
     // A join token that an agent made may be told in between.
     let tail = federation.ok(&["audit", "tail", "-n", "10"])?;
     ensure!(tail.contains("ci (ann)  127.0.0.1:") && tail.contains("updated Plan default/gold"), "{tail}");
-    two_owners(&federation, &ci)?;
+    let secret = federation.ok(&["token", "create", "bob", "--owner", "bob"])?;
+    let of =
+        config(&federation, &dir.path().join("bob.toml"), &[("token", format!("\"{}\"", secret.trim()))])?;
+    two_owners(&federation, &ci, &Operator::new(federation.binary(), &of))?;
     let tokens = federation.ok(&["get", "tokens"])?;
     ensure!(tokens.contains("LAST USED") && tokens.contains("publisher"), "{tokens}");
     Ok(())
 }
 
 /// The publisher proposes what it may not do alone, and another owner approves it.
-fn two_owners(federation: &Federation, ci: &Operator) -> Result<()> {
+fn two_owners(federation: &Federation, ci: &Operator, bob: &Operator) -> Result<()> {
     federation.apply("{kind: Environment, name: guarded, spec: {regions: [], approval: {}}}")?;
     let alone = ci.run(&["apply", "-f", "-"], GUARDED, &[])?;
     ensure!(alone.code == CONFLICT, "{}: {}", alone.code, alone.stderr);
@@ -113,15 +116,22 @@ fn two_owners(federation: &Federation, ci: &Operator) -> Result<()> {
     ensure!(listed.contains("parcels for all") && listed.contains("guarded"), "{listed}");
     let shown = federation.ok(&["approval", "show", "1"])?;
     ensure!(shown.contains("created Api default/parcels") && shown.contains("/parcels"), "{shown}");
-    federation.ok(&["approval", "approve", "1"])?;
+    ensure!(shown.contains("then: in no region of guarded"), "{shown}");
+    // The token that the federation was founded with says no owner.
+    let unsaid = federation.cli(&["approval", "approve", "1"])?;
+    ensure!(unsaid.code == AUTH && unsaid.stderr.contains("does not say its owner"), "{}", unsaid.stderr);
+    bob.ok(&["approval", "approve", "1"])?;
     ci.ok(&["get", "binding", "parcels-guarded"])?;
     let tail = federation.ok(&["audit", "tail", "-n", "1"])?;
-    ensure!(tail.contains("approve 1 proposed by ann (token ci): parcels for all: created"), "{tail}");
+    ensure!(
+        tail.contains("approve 1 proposed by ann (token ci): parcels for all; effects sha256:"),
+        "{tail}"
+    );
     // A delete, which its owner withdraws.
     let gone = ci.run(&["delete", "api", "parcels", "--cascade", "--propose", "no parcels"], "", &[])?;
     ensure!(gone.code == 0 && gone.stderr.contains("proposal 2 waits"), "{}", gone.stderr);
     ci.ok(&["approval", "reject", "2"])?;
-    ensure!(federation.cli(&["approval", "approve", "2"])?.code == 4, "it waits no more");
+    ensure!(bob.run(&["approval", "approve", "2"], "", &[])?.code == 4, "it waits no more");
     Ok(())
 }
 

@@ -1,18 +1,16 @@
 //! `hanse apply`.
 
-use std::path::Path;
-
 use hanse_api::answer::{Applied, ApplyRequest};
 
 use crate::{
     args::ApplyArgs,
     client::{ApplyOptions, Client},
-    commands::{approval::tell_proposed, changes, plan},
+    commands::{approval::tell_proposed, changes, plan, restore},
     convergence,
     exit::Failure,
     out::data,
     render,
-    source::{self, Sourced, dump::DumpDir},
+    source::{self, Sourced},
 };
 
 /// Applies manifests or a plan, all or none; or a dump, part after part.
@@ -21,7 +19,7 @@ pub(crate) async fn apply(client: &Client, args: &ApplyArgs) -> anyhow::Result<(
         return propose(client, args, reason).await;
     }
     let revision = match source::dump::of(&args.file)? {
-        Some(dump) => restore(client, args, &dump).await?,
+        Some(dump) => restore::restore(client, args, &dump).await?,
         None => {
             let answer = match &args.plan {
                 Some(file) => plan::carry_out(client, file, args.dry_run).await?,
@@ -45,6 +43,13 @@ pub(crate) async fn apply(client: &Client, args: &ApplyArgs) -> anyhow::Result<(
 
 /// Keeps manifests or a plan for the approval of a second owner.
 async fn propose(client: &Client, args: &ApplyArgs, reason: &str) -> anyhow::Result<()> {
+    if args.selector.is_some() {
+        let failure =
+            Failure::usage("what is pruned by a selector is not proposed: it depends on what is there");
+        return Err(failure
+            .remedy("prune by an owner: hanse apply -f FILE --owner NAME --prune --propose REASON")
+            .into());
+    }
     if source::dump::of(&args.file)?.is_some() {
         let failure = Failure::usage("a dump is not proposed: its parts need each other");
         return Err(failure.remedy("leave --propose out, or name one part with -f").into());
@@ -63,7 +68,11 @@ async fn propose(client: &Client, args: &ApplyArgs, reason: &str) -> anyhow::Res
 }
 
 /// One request with these manifests.
-async fn send(client: &Client, args: &ApplyArgs, manifests: &[Sourced]) -> anyhow::Result<Applied> {
+pub(super) async fn send(
+    client: &Client,
+    args: &ApplyArgs,
+    manifests: &[Sourced],
+) -> anyhow::Result<Applied> {
     let request = request(client, args, manifests).await?;
     let answer = client.request(&request, &options(args)).await;
     answer.map_err(|error| source::located(error, manifests))
@@ -82,53 +91,4 @@ async fn request(client: &Client, args: &ApplyArgs, manifests: &[Sourced]) -> an
         Some(_) => plan::of_manifests(client, manifests, &args.owner, args.prune).await?,
         None => ApplyRequest::of(manifests.iter().map(Sourced::to_json).collect()),
     })
-}
-
-/// Applies the parts of a dump. The revision after the last.
-async fn restore(client: &Client, args: &ApplyArgs, dump: &DumpDir) -> anyhow::Result<u64> {
-    if args.prune || args.owner.owner.is_some() {
-        let failure = Failure::usage("a dump is applied as it is, and deletes nothing");
-        return Err(failure.remedy("leave --owner and --prune out").into());
-    }
-    if args.dry_run && dump.parts > 1 {
-        let said = format!("the dump has {} parts, and each needs those before it", dump.parts);
-        return Err(Failure::usage(said).remedy("leave --dry-run out: it cannot try a part alone").into());
-    }
-    let mut answers = Vec::new();
-    for (number, part) in (1..).zip(dump.files()) {
-        let applied = restore_part(client, args, &part).await;
-        // All of its resources may have been taken out.
-        let Some(answer) = applied.map_err(|error| stopped(error, &part, number, dump.parts))? else {
-            continue;
-        };
-        if args.output.output.is_none() {
-            changes::print(&answer, args.dry_run)?;
-        }
-        answers.push(answer);
-    }
-    if let Some(form) = args.output.output {
-        data(render::formed(&answers, form))?;
-    }
-    let last = answers.last().map(|answer| answer.revision);
-    last.ok_or_else(|| Failure::input("the dump has no resources").into())
-}
-
-/// `None`: the part has no resources.
-async fn restore_part(client: &Client, args: &ApplyArgs, part: &Path) -> anyhow::Result<Option<Applied>> {
-    let manifests = source::part(part, &client.organization)?;
-    if manifests.is_empty() { Ok(None) } else { send(client, args, &manifests).await.map(Some) }
-}
-
-/// An error in the middle of a dump.
-fn stopped(error: anyhow::Error, part: &Path, number: u64, all: u64) -> anyhow::Error {
-    let before = if number == 1 { "no part is" } else { "the parts before it are" };
-    let so_far = format!(
-        "this is part {number} of {all}, {}; {before} applied. Once it is mended, run the same command again: what is there already \
-         stays",
-        part.display()
-    );
-    match error.downcast::<Failure>() {
-        Ok(failure) => Failure { message: format!("{}\n  {so_far}", failure.message), ..failure }.into(),
-        Err(error) => error.context(so_far),
-    }
 }

@@ -1,8 +1,8 @@
 //! `hanse approval`: changes that wait for a second owner.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use hanse_api::answer::{AuditChange, Proposal, Proposals};
+use hanse_api::answer::{AuditChange, BindingServes, Proposal, Proposals};
 
 use crate::{
     args::{ApprovalArgs, ApprovalCommand, Form, Output},
@@ -55,6 +55,7 @@ pub(super) fn tell_proposed(proposal: &Proposal, form: Option<Form>) -> std::io:
         }
     }
     say(waits(proposal));
+    changes::warn(&proposal.warnings, proposal.warnings_left_out);
     Ok(())
 }
 
@@ -143,11 +144,41 @@ fn shown(proposal: &Proposal) -> String {
             lines.push(format!("  {} bytes, {}: too long to be shown", left_out.bytes, left_out.digest));
         }
     }
+    for change in &proposal.serves {
+        lines.push(String::new());
+        lines.push(format!("Binding {}/{} serves", change.organization, change.binding));
+        lines.extend(served("now", change.before.as_ref()));
+        lines.extend(served("then", change.after.as_ref()));
+    }
+    if !proposal.warnings.is_empty() {
+        lines.push(String::new());
+        lines.extend(changes::warnings(&proposal.warnings, proposal.warnings_left_out));
+    }
     if let Some(refused) = &proposal.refused {
         lines.push(String::new());
         lines.push(format!("an approval would be refused: {} ({})", refused.detail, refused.remedy));
     }
     lines.join("\n")
+}
+
+/// What a Binding serves: a line for all regions with the same ApiRevision and Upstream.
+fn served(when: &str, serves: Option<&BindingServes>) -> Vec<String> {
+    let Some(BindingServes { environment, lifecycle, regions }) = serves else {
+        return vec![format!("  {when}: nothing: there is no such Binding")];
+    };
+    let mut alike: BTreeMap<(&str, Option<&str>), Vec<&str>> = BTreeMap::new();
+    for at in regions {
+        alike.entry((&at.api_revision, at.upstream.as_deref())).or_default().push(&at.region);
+    }
+    let lifecycle = lifecycle.as_deref().unwrap_or("served nowhere");
+    if alike.is_empty() {
+        return vec![format!("  {when}: in no region of {environment} ({lifecycle})")];
+    }
+    let line = |((revision, upstream), regions): ((&str, Option<&str>), Vec<&str>)| {
+        let (upstream, regions) = (upstream.unwrap_or("no Upstream"), regions.join(", "));
+        format!("  {when}: {revision} by {upstream} in {environment}: {regions} ({lifecycle})")
+    };
+    alike.into_iter().map(line).collect()
 }
 
 #[cfg(test)]
@@ -167,6 +198,16 @@ mod tests {
                 {"kind": "Environment", "name": "production", "action": "deleted", "leftOut": {"bytes": 9, "digest": "sha256:00"}},
                 {"kind": "Plan", "organization": "shop", "name": "gold", "action": "created"},
             ],
+            "serves": [
+                {"organization": "shop", "binding": "orders", "before": {"environment": "production", "lifecycle": "published", "regions": [
+                    {"region": "eu", "apiRevision": "orders-r3", "upstream": "backend"},
+                    {"region": "us", "apiRevision": "orders-r3", "upstream": "backend"}]},
+                 "after": {"environment": "production", "lifecycle": "published", "regions": [
+                    {"region": "eu", "apiRevision": "orders-r4", "upstream": "canary"},
+                    {"region": "us", "apiRevision": "orders-r3", "upstream": "backend"}]}},
+                {"organization": "shop", "binding": "pay", "after": {"environment": "production", "regions": []}},
+            ],
+            "warnings": [{"kind": "Binding", "organization": "retail", "name": "old", "field": "spec.exposure", "detail": "it loses requests"}],
             "refused": {"type": "urn:hanse:problem:stale", "title": "t", "status": 412, "detail": "D", "remedy": "R"},
         }))
         .unwrap()
@@ -188,6 +229,17 @@ mod tests {
              \x20 9 bytes, sha256:00: too long to be shown\n\
              \n\
              created Plan shop/gold\n\
+             \n\
+             Binding shop/orders serves\n\
+             \x20 now: orders-r3 by backend in production: eu, us (published)\n\
+             \x20 then: orders-r3 by backend in production: us (published)\n\
+             \x20 then: orders-r4 by canary in production: eu (published)\n\
+             \n\
+             Binding shop/pay serves\n\
+             \x20 now: nothing: there is no such Binding\n\
+             \x20 then: in no region of production (served nowhere)\n\
+             \n\
+             warning: Binding retail/old: spec.exposure: it loses requests\n\
              \n\
              an approval would be refused: D (R)";
         assert_eq!(shown(&proposal()), expected);

@@ -32,7 +32,8 @@ pub(super) fn warn(told: &[Warning], left_out: u64) {
     warnings(told, left_out).for_each(say);
 }
 
-fn warnings(told: &[Warning], left_out: u64) -> impl Iterator<Item = String> {
+/// The lines of warnings.
+pub(super) fn warnings(told: &[Warning], left_out: u64) -> impl Iterator<Item = String> {
     let told = told.iter().map(|warning| {
         let owner = warning.organization.as_deref().map(|owner| format!("{owner}/")).unwrap_or_default();
         format!("warning: {} {owner}{}: {}: {}", warning.kind, warning.name, warning.field, warning.detail)

@@ -50,7 +50,7 @@ pub(crate) fn routes() -> Vec<Route> {
         ("selector" = Option<String>, Query, description = "With `prune`: the labels of what may be deleted, `k=v,k=v`"),
         ("forceGrants" = Option<bool>, Query, description = FORCE_GRANTS),
         ("propose" = Option<String>, Query, description = "Change nothing: keep the changes for the approval of a second owner. \
-            The value says why, in a line"),
+            The value says why, in a line. Not with `prune`"),
         ("organization" = Option<String>, Query,
             description = "The owner of resources that name none; default `default`")),
     request_body(description = "JSON, or YAML documents; at most 16 MiB",
@@ -84,6 +84,12 @@ async fn apply(mut call: Call) -> Result<Response, Rejection> {
         return dry_run(&call, state, changes).await;
     }
     if let Some(selector) = selector {
+        if call.text("propose").is_some() {
+            return Err(bad_request("prune looks at what is there, so a request that is sent again may propose something else")
+                .at("query: prune")
+                .remedy("leave it out, and name in `delete` what is to be deleted, as hanse apply --owner NAME --prune does")
+                .into());
+        }
         if call.idempotency_key()?.is_some() {
             return Err(bad_request(
                 "prune looks at what is there, so an Idempotency-Key would not fit it twice",

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use hanse_management::{Problem, ProblemName};
-use hanse_state::{AuditChange, Change, CommandBody, Proposal, State};
+use hanse_state::{
+    Change, ChangeResult, CommandBody, Proposal, State,
+    admission::{Seal, Warning, admit},
+};
 use http::StatusCode;
 use utoipa_axum::routes;
 
@@ -15,6 +18,7 @@ use crate::{
     openapi::refusal,
     rejection::{Rejection, bad_request},
     routes::{Route, json},
+    warnings::Warnings,
 };
 
 /// How many resources of each proposal a list names: what fits beside the others on a screen.
@@ -56,11 +60,16 @@ async fn proposal(call: Call) -> Result<Response, Rejection> {
     let number = number(&call)?;
     let state = call.read_state().await?;
     let proposal = seen(&call, &state, number).ok_or_else(|| state.no_proposal(number))?.clone();
-    let (now_ms, sight) = (call.api.clock.now_ms(), call.bounds_of_sight().cloned());
+    let looked_at = call.clone();
     let write = move || {
-        let shown = match state.try_proposal(&proposal, now_ms, sight.as_ref()) {
-            Ok(after) => {
-                answer::Proposal::told(&proposal, AuditChange::of_proposal(&state, &after, &proposal))
+        let shown = match tried(&looked_at, &state, &proposal) {
+            Ok((after, warnings)) => {
+                let (warnings, warnings_left_out) = warnings.answered();
+                answer::Proposal {
+                    warnings,
+                    warnings_left_out,
+                    ..answer::Proposal::told(&proposal, &state, &after)
+                }
             }
             Err(problem) => answer::Proposal {
                 refused: Some(ProblemDetails::from(&problem)),
@@ -70,6 +79,29 @@ async fn proposal(call: Call) -> Result<Response, Rejection> {
         (state.revision(), shown)
     };
     Ok(call.answer(StatusCode::OK, write).await?)
+}
+
+/// The state after an approval, and what would be warned of.
+fn tried(call: &Call, state: &State, proposal: &Proposal) -> Result<(State, Warnings), Problem> {
+    let (now_ms, sight) = (call.api.clock.now_ms(), call.bounds_of_sight());
+    let warnings = judged(call, state, proposal)?;
+    let after = state.try_proposal(proposal, now_ms, sight)?;
+    let changes: Vec<ChangeResult> = proposal.effects.iter().map(ChangeResult::from).collect();
+    let warnings = Warnings::of(warnings, state, &after, &changes, sight);
+    Ok((after, warnings))
+}
+
+/// What admission of this release says of the changes of a proposal: they may have been proposed before an upgrade.
+fn judged(call: &Call, state: &State, proposal: &Proposal) -> Result<Vec<Warning>, Problem> {
+    let command = call.command_of(CommandBody::Apply(proposal.changes.clone()), None);
+    let seal = Seal { state, by: &*call.api.sealing };
+    match admit(command, state.version(), seal) {
+        Ok(admitted) => Ok(admitted.warnings().to_vec()),
+        Err(Problem { detail, field, .. }) => {
+            let detail = format!("proposal {} is not accepted any more: {detail}", proposal.number);
+            Err(Problem::new(ProblemName::Stale, detail).at(field).remedy("reject it, and propose it again"))
+        }
+    }
 }
 
 /// Makes the changes of a proposal: with a token of another owner than the one that proposed it
@@ -83,12 +115,14 @@ async fn proposal(call: Call) -> Result<Response, Rejection> {
 async fn approve(call: Call) -> Result<Response, Rejection> {
     let number = number(&call)?;
     let before = call.read_latest().await?;
+    let mut warnings = Vec::new();
     if let Some(proposal) = check_seen(&call, &before, number)? {
-        let changes: Vec<Change> = proposal.changes.clone();
-        call.check_changes(&changes)?;
+        call.check_changes(&proposal.changes)?;
+        let (asking, state, proposal) = (call.clone(), before.clone(), proposal.clone());
+        warnings = call.api.bounds.answer(move || judged(&asking, &state, &proposal)).await??;
     }
     let accepted = call.propose_body(CommandBody::Approve { number }).await?;
-    answer_applied(&call, before, accepted, Vec::new()).await
+    answer_applied(&call, before, accepted, warnings).await
 }
 
 /// Drops a proposal
@@ -110,14 +144,24 @@ async fn reject(call: Call) -> Result<Response, Rejection> {
 
 /// Keeps changes for a second owner, and answers with the proposal.
 pub(crate) async fn propose(call: &Call, changes: Vec<Change>, reason: &str) -> Result<Response, Rejection> {
-    let (accepted, _) = call.propose(CommandBody::Propose { changes, reason: reason.to_owned() }).await?;
+    let (accepted, of_specs) =
+        call.propose(CommandBody::Propose { changes, reason: reason.to_owned() }).await?;
     let state = call.api.replicated.current();
     let number = accepted
         .proposal
         .ok_or_else(|| Problem::new(ProblemName::Internal, "the proposal was accepted and has no number"))?;
     // Decided in the same moment, or proposed a while ago under the same key.
     let proposal = state.proposal(number).ok_or_else(|| state.no_proposal(number))?.clone();
-    let write = move || (accepted.revision, answer::Proposal::named(&proposal, usize::MAX));
+    let looked_at = call.clone();
+    let write = move || {
+        // Refused by now, it has what admission warned of.
+        let (warnings, warnings_left_out) = match tried(&looked_at, &state, &proposal) {
+            Ok((_, warnings)) => warnings.answered(),
+            Err(_) => (of_specs.iter().map(answer::Warning::from).collect(), 0),
+        };
+        let named = answer::Proposal::named(&proposal, usize::MAX);
+        (accepted.revision, answer::Proposal { warnings, warnings_left_out, ..named })
+    };
     Ok(call.answer(StatusCode::ACCEPTED, write).await?)
 }
 
@@ -128,7 +172,8 @@ pub(crate) fn waiting<'a>(call: &'a Call, state: &'a State) -> impl Iterator<Ite
 }
 
 fn may_see(call: &Call, proposal: &Proposal) -> bool {
-    call.bounds_of_sight().is_none_or(|organization| proposal.is_within(organization))
+    let may_read = || proposal.changes.iter().all(|change| call.may_read(&change.key));
+    call.bounds_of_sight().is_none_or(|organization| proposal.is_within(organization) && may_read())
 }
 
 fn seen<'a>(call: &Call, state: &'a State, number: u64) -> Option<&'a Arc<Proposal>> {

@@ -21,7 +21,10 @@ use std::collections::BTreeSet;
 use hanse_management::{Kind, Problem, ResourceKey};
 use hanse_topology::Name;
 
-use crate::{Accepted, AuditLink, ChangeResult, Command, CommandBody, JournalEntry, Outcome, State, audit};
+use crate::{
+    Accepted, AuditLink, ChangeResult, Command, CommandBody, JournalEntry, Outcome, State, audit,
+    validate::guarded::Concerned,
+};
 
 pub(crate) use idempotent::{IdempotentResult, IdempotentResults};
 pub(crate) use minted::Recorded;
@@ -118,7 +121,7 @@ impl State {
             actor::check_within(organization, &effects)?;
         }
         let makes_entry = effects.makes_revision || effects.makes_entry;
-        let guarded = effects.guarded.clone();
+        let guarded = effects.guarded.environments.clone();
         let accepted = next.commit(effects);
         if makes_entry {
             if command.origin.role.is_some() && !passes_a_full_log(&command.body, &accepted) {
@@ -181,8 +184,8 @@ struct Effects {
     touched: Vec<ResourceKey>,
     /// What the caller is told.
     results: Vec<ChangeResult>,
-    /// The Environments for which it needs the approval of a second owner.
-    guarded: BTreeSet<Name>,
+    /// What of it needs the approval of a second owner.
+    guarded: Concerned,
     /// The proposal that it made.
     proposal: Option<u64>,
 }
@@ -195,7 +198,7 @@ impl Effects {
             makes_entry: false,
             touched: Vec::new(),
             results: Vec::new(),
-            guarded: BTreeSet::new(),
+            guarded: Concerned::default(),
             proposal: None,
         }
     }

@@ -45,9 +45,10 @@ pub use federation_key::{FederationKeys, KeyVersion, MAX_KEY_VERSIONS, RecoveryK
 pub use member::{
     GONE_AFTER, Incumbent, Member, RUNS_WITHIN, Revocation, SEAT_UNDECIDED, Seat, SeatAsked, server_identity,
 };
-pub use proposal::{Proposal, ProposedEffect};
+pub use proposal::{Proposal, ProposedEffect, ProposedServing};
 pub use resource::{Metadata, Resource, rfc3339};
 pub use root::{Root, RootCertificate, RootId};
 pub use snapshot::SnapshotError;
 pub use state::{Lineage, State};
+pub use validate::serving::{Serving, ServingIn};
 pub use version::{UnknownVersion, Version};

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use hanse_management::{ResourceKey, Revision};
 use hanse_topology::Name;
 use imbl::OrdMap;
+use prost::Message as _;
+use sha2::{Digest as _, Sha256};
 
-use crate::{Change, Origin, State, rfc3339};
+use crate::{Action, Change, ChangeResult, Origin, State, rfc3339};
 
 /// An apply that waits for the approval of a second owner.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +35,10 @@ pub struct Proposal {
     pub changes: Vec<Change>,
     /// What that did to each resource when it was proposed. The approval makes these changes and no others.
     pub effects: Vec<ProposedEffect>,
+    /// What the guarded Bindings served after it: those that it changes, and those that serve something else by it.
+    pub serves: Vec<ProposedServing>,
+    /// The revision of that Token: it must be as it was.
+    pub token_revision: Revision,
 }
 
 /// What changes do to one resource.
@@ -46,6 +52,21 @@ pub struct ProposedEffect {
     pub revision: Revision,
     /// SHA-256 of what it is after the changes; `None`: it is gone.
     pub content: Option<[u8; 32]>,
+}
+
+/// What a Binding serves after changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProposedServing {
+    /// Which Binding.
+    pub binding: ResourceKey,
+    /// SHA-256 of what it serves; `None`: there is no such Binding.
+    pub content: Option<[u8; 32]>,
+}
+
+impl From<&ProposedEffect> for ChangeResult {
+    fn from(effect: &ProposedEffect) -> Self {
+        Self { key: effect.key.clone(), action: effect.action, revision: 0 }
+    }
 }
 
 impl Proposal {
@@ -64,9 +85,30 @@ impl Proposal {
         self.expires_ms <= now_ms
     }
 
-    /// Whether all that it changes belongs to this Organization.
+    /// Whether all that it changes or names belongs to this Organization. It may also expect something of what no Organization has,
+    /// such as an Environment.
     pub fn is_within(&self, organization: &Name) -> bool {
-        self.effects.iter().all(|effect| effect.key.organization.as_ref() == Some(organization))
+        let owns = |key: &ResourceKey| key.organization.as_ref() == Some(organization);
+        let only_expects = |change: &Change| {
+            change.key.organization.is_none() && matches!(change.action, Action::Expect { .. })
+        };
+        self.effects.iter().all(|effect| owns(&effect.key))
+            && self.changes.iter().all(|change| owns(&change.key) || only_expects(change))
+    }
+
+    /// Whether only a token that may write everything decides about it: it takes requests from other Organizations, or is of a dump.
+    pub(crate) fn needs_admin(&self) -> bool {
+        let is_of_dump = |change: &Change| matches!(change.action, Action::Restore { .. });
+        self.force_grants || self.changes.iter().any(is_of_dump)
+    }
+
+    /// SHA-256 of its effects. Nothing secret is hashed: the contents of effects are without secrets.
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        for effect in &self.effects {
+            hash.update(effect.to_proto().encode_length_delimited_to_vec());
+        }
+        hash.finalize().into()
     }
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod guarded;
 pub(crate) mod limits;
 pub(crate) mod neighbours;
 pub(crate) mod origins;
+pub(crate) mod serving;
 
 use hanse_management::Problem;
 

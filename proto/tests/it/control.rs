@@ -164,6 +164,8 @@ fn proposal() -> Proposal {
         environments: vec!["production".into()],
         changes: vec![Change { key: Some(key()), action: Some(delete), if_revision: None }],
         effects: vec![effect],
+        serves: vec![ProposedServing { binding: Some(key()), content: vec![5; 32].into() }],
+        token_revision: 39,
     }
 }
 

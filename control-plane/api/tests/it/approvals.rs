@@ -63,8 +63,12 @@ async fn a_change_of_a_guarded_environment_is_refused_with_what_to_do() {
     let tried = api.post("/v1/apply?dryRun=true").json(free.clone()).send().await.expect(200).json;
     assert_eq!(tried.get("needsApproval"), None);
     // What is proposed must need it, and says why.
-    let post =
-        async |query: &str, body: Value| api.post(&format!("/v1/apply?{query}")).json(body).send().await;
+    let unsaid = api.post("/v1/apply?propose=x").json(binding()).send().await.problem(403, "forbidden");
+    assert!(unsaid["detail"].as_str().unwrap().ends_with("does not say its owner"), "{unsaid}");
+    let post = async |query: &str, body: Value| {
+        api.post(&format!("/v1/apply?{query}")).token("ann-secret").json(body).send().await
+    };
+    post("propose=x&prune=true&selector=a=b", binding()).await.problem(400, "bad-request");
     post("propose=x", free).await.problem(409, "conflict");
     post("propose=", binding()).await.problem(422, "invalid");
     post("propose=x&dryRun=true", binding()).await.problem(400, "bad-request");
@@ -93,6 +97,14 @@ async fn a_proposal_is_shown_approved_and_told() {
     assert_eq!((&change["kind"], &change["action"]), (&json!("Binding"), &json!("updated")));
     assert_eq!(change["after"], json!({"/spec/regions/names": ["eu"]}));
     assert_eq!(shown.json.get("refused"), None);
+    let serves = |api_revision: &str, region: &str| json!({"region": region, "apiRevision": api_revision, "upstream": "backend"});
+    let serving = &shown.json["serves"][0];
+    assert_eq!(
+        (&serving["binding"], &serving["after"]["environment"]),
+        (&json!("orders-prod"), &json!("prod"))
+    );
+    assert_eq!(serving["after"]["lifecycle"], "published");
+    assert_eq!(serving["after"]["regions"], json!([serves("orders-r1", "eu")]));
 
     let own = api.post(&format!("{path}/approve")).token("ann-secret").send().await.problem(403, "forbidden");
     assert!(own["detail"].as_str().unwrap().starts_with("ann proposed it"), "{own}");
@@ -108,9 +120,11 @@ async fn a_proposal_is_shown_approved_and_told() {
     assert_eq!(api.get("/v1/status").send().await.expect(200).json.get("proposals"), None);
     let told = api.get("/v1/audit").send().await.expect(200).json;
     let last = told["items"].as_array().unwrap().last().unwrap();
+    let digest = last["what"].as_str().unwrap().rsplit("; ").next().unwrap();
+    assert_eq!(digest.len(), "effects sha256:".len() + 64);
     assert_eq!(
         (&last["what"], &last["owner"]),
-        (&json!("approve 1 proposed by ann (token ann): release 42"), &json!("bob"))
+        (&json!(format!("approve 1 proposed by ann (token ann): release 42; {digest}")), &json!("bob"))
     );
     assert_eq!(last["changes"][0]["name"], "orders-prod");
 }
@@ -119,7 +133,10 @@ async fn a_proposal_is_shown_approved_and_told() {
 async fn a_proposal_under_a_key_is_made_once() {
     let api = guarded().await;
     let propose = async |reason: &str| {
-        let call = api.post(&format!("/v1/apply?propose={reason}")).header("idempotency-key", "k");
+        let call = api
+            .post(&format!("/v1/apply?propose={reason}"))
+            .token("ann-secret")
+            .header("idempotency-key", "k");
         call.json(binding()).send().await
     };
     let first = propose("x").await.expect(202);
@@ -176,7 +193,7 @@ async fn an_organization_sees_and_decides_its_own_proposals_only() {
     let call = api.post(&format!("/v1/approvals/{wide}/reject?reason=not+on+a+Friday")).token("bob-secret");
     call.send().await.expect(200);
     let told = api.get("/v1/audit").send().await.expect(200).json.to_string();
-    assert!(told.contains("release 42; rejected: not on a Friday"), "{told}");
+    assert!(told.contains("; rejected: not on a Friday"), "{told}");
 }
 
 #[tokio::test]
@@ -221,4 +238,50 @@ async fn a_proposal_shows_no_secret() {
         let shown = api.get(&path).send().await.expect(200).text;
         assert!(shown.contains("Token") && !shown.contains(&digest), "{shown}");
     }
+}
+
+/// The Upstream that a proposed Binding would use is moved by one owner.
+#[tokio::test]
+async fn what_a_binding_would_serve_is_part_of_what_is_approved() {
+    let api = guarded().await;
+    let canary = |port: u16| json!({"spec": {"endpoints": [{"url": format!("http://10.0.0.9:{port}")}]}});
+    let path = "/v1/organizations/default/upstreams/canary";
+    api.put(path).json(canary(8080)).send().await.expect(201);
+    let moved = json!({"resources": [{"kind": "Binding", "name": "orders-prod",
+        "spec": {"api": "orders", "environment": "prod", "upstream": "canary"}}]});
+    let number = propose(&api, "ci-secret", moved).await;
+    let shown = api.get(&format!("/v1/approvals/{number}")).send().await.expect(200).json;
+    let upstream = |side: &str| shown["serves"][0][side]["regions"][0]["upstream"].clone();
+    assert_eq!((upstream("before"), upstream("after")), (json!("backend"), json!("canary")), "{shown}");
+    let mut other = canary(6666);
+    other["kind"] = "Upstream".into();
+    other["name"] = "canary".into();
+    api.post("/v1/apply").token("ci-secret").json(json!({"resources": [other]})).send().await.expect(200);
+    let shown = api.get(&format!("/v1/approvals/{number}")).send().await.expect(200).json;
+    assert_eq!(shown["refused"]["type"], "urn:hanse:problem:stale");
+    assert_eq!(shown.get("serves"), None);
+    let call = api.post(&format!("/v1/approvals/{number}/approve")).token("bob-secret");
+    let problem = call.send().await.problem(412, "stale");
+    assert!(
+        problem["detail"].as_str().unwrap().ends_with("orders-prod would serve something else"),
+        "{problem}"
+    );
+}
+
+/// What an admin expects of another organization is not told to this one.
+#[tokio::test]
+async fn a_proposal_that_names_others_is_not_shown() {
+    let api = guarded().await;
+    let plan =
+        api.put("/v1/organizations/shop/plans/gold").json(json!({"spec": {}})).send().await.expect(201);
+    let mut body = binding();
+    body["expects"] =
+        json!([{"kind": "Plan", "organization": "shop", "name": "gold", "revision": plan.json["revision"]}]);
+    let number = propose(&api, "ann-secret", body).await;
+    for what in ["", "/approve", "/reject"] {
+        let path = format!("/v1/approvals/{number}{what}");
+        let call = if what.is_empty() { api.get(&path) } else { api.post(&path) };
+        call.token("ci-secret").send().await.problem(404, "not-found");
+    }
+    api.get(&format!("/v1/approvals/{number}")).token("bob-secret").send().await.expect(200);
 }

@@ -100,7 +100,10 @@ impl SingleNode {
     pub(crate) fn add_token_of(&self, name: &str, role: TokenRole, organization: Option<&str>) {
         let digest = Digest::of(format!("{name}-secret").as_bytes());
         let organization = organization.map(|name| Name::new(name).unwrap());
-        self.put_token(name, TokenSpec { role, organization, ..TokenSpec::admin(digest, None) });
+        self.put_token(
+            name,
+            TokenSpec { role, organization, owner: Some(name.to_owned()), ..TokenSpec::admin(digest, None) },
+        );
     }
 
     pub(crate) fn delete_token(&self, name: &str) {

@@ -1,10 +1,10 @@
 //! The right of the actor, judged where the command is applied: what the node that was asked knew may be old by then.
 
-use hanse_management::{Kind, Problem, ProblemName, ResourceKey, Spec};
+use hanse_management::{Kind, Problem, ProblemName, ResourceKey, Spec, kinds::TokenSpec};
 use hanse_topology::Name;
 
 use super::Effects;
-use crate::{Command, Origin, State};
+use crate::{Command, Origin, Resource, State};
 
 /// Refuses a command of an operator whose Token is gone, is another one by now, or has expired. So a deleted Token changes nothing
 /// from the revision of its deletion on, whichever node was asked. A node's own command has no Token.
@@ -19,18 +19,19 @@ pub(super) fn check_token(state: &State, command: &Command, now_ms: u64) -> Resu
     ))
 }
 
+/// The actor's Token, if it is there.
+pub(super) fn token<'a>(state: &'a State, actor: &str) -> Option<(&'a Resource, &'a TokenSpec)> {
+    let token = state.get(&ResourceKey::global(Kind::Token, Name::new(actor).ok()?))?;
+    if let Spec::Token(spec) = &token.spec { Some((token, spec)) } else { None }
+}
+
 /// Whether the actor's Token is there, gives the right that `origin` says, and has not expired.
 pub(super) fn is_good(state: &State, actor: &str, origin: &Origin, now_ms: u64) -> bool {
-    let token = Name::new(actor).ok();
-    let token = token.and_then(|name| state.get(&ResourceKey::global(Kind::Token, name)));
-    token.is_some_and(|token| match &token.spec {
-        Spec::Token(spec) => {
-            Some(spec.role) == origin.role
-                && spec.organization == origin.organization
-                && spec.owner(&token.key.name) == origin.owner
-                && !spec.has_expired(now_ms)
-        }
-        _other_kind => false,
+    token(state, actor).is_some_and(|(token, spec)| {
+        Some(spec.role) == origin.role
+            && spec.organization == origin.organization
+            && spec.owner(&token.key.name) == origin.owner
+            && !spec.has_expired(now_ms)
     })
 }
 

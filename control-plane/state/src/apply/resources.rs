@@ -63,6 +63,6 @@ pub(super) fn apply(
         egress::check(draft.before, draft.next, &draft.touched)?;
         revisions::drop_oldest(&mut draft);
     }
-    let guarded = guarded::environments(draft.before, draft.next, &draft.touched, changes);
+    let guarded = guarded::concerned(draft.before, draft.next, &draft.touched);
     Ok(Effects { guarded, ..draft.into_effects() })
 }

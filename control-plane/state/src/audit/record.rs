@@ -10,14 +10,17 @@ use super::{
     diff::{self, MAX_VALUE_BYTES, Room},
 };
 use crate::{
-    Accepted, ChangeResult, Command, CommandBody, MintedToken, NeighbourAt, Proposal, State, apply::keys_of,
+    Accepted, ChangeResult, Command, CommandBody, MintedToken, NeighbourAt, Proposal, ProposedEffect, State,
+    apply::keys_of,
 };
 
 /// How many bytes the fields of one entry may have: a screen of them. Most commands have less than 1 KiB. The names of the resources
 /// come on top: no resource that changed is left out.
 pub(super) const MAX_FIELDS_BYTES: usize = 16 << 10;
-/// How many bytes the fields have that are shown of a proposal: who approves it reads all of it, and one answer carries it.
+/// How many bytes the fields have that a proposal makes or changes: the second owner reads all of them, and one answer carries them.
 const MAX_SHOWN_BYTES: usize = 4 << 20;
+/// How many bytes the fields have that it deletes. A cascade may delete a thousand large specs: those are told by size and SHA-256.
+const MAX_SHOWN_GONE_BYTES: usize = 1 << 20;
 
 /// How many keys the words of an entry name.
 const MAX_KEYS: usize = 8;
@@ -44,10 +47,27 @@ pub(crate) fn record(before: &State, next: &State, command: &Command, accepted: 
 }
 
 impl AuditChange {
-    /// What the changes of a proposal that made `next` of `before` do, at greater length than an entry tells it.
-    pub fn of_proposal(before: &State, next: &State, proposal: &Proposal) -> Vec<Self> {
-        let told: Vec<_> = proposal.effects.iter().map(|effect| (&effect.key, effect.action)).collect();
-        changes(before, next, &told, Room { fields: MAX_SHOWN_BYTES, value: MAX_SHOWN_BYTES })
+    /// What the changes of a proposal that made `next` of `before` do. What it makes and changes is told whole. `None`: that is too
+    /// long to be shown.
+    pub fn of_proposal(before: &State, next: &State, proposal: &Proposal) -> Option<Vec<Self>> {
+        let gone = proposal.effects.iter().filter(|effect| effect.content.is_none()).count();
+        let share = Room { fields: MAX_SHOWN_GONE_BYTES / gone.max(1), value: MAX_SHOWN_GONE_BYTES };
+        let mut room = Room { fields: MAX_SHOWN_BYTES, value: usize::MAX };
+        let told = proposal.effects.iter().map(|effect| {
+            let ProposedEffect { key, action, content, .. } = effect;
+            if content.is_none() {
+                return Some(change(before, next, key, action, share));
+            }
+            let change = change(before, next, key, action, room);
+            room.fields -= change.bytes();
+            change.left_out.is_none().then_some(change)
+        });
+        told.collect()
+    }
+
+    /// How many bytes its fields have.
+    fn bytes(&self) -> usize {
+        self.fields.iter().map(|field| field.to_proto().encoded_len()).sum()
     }
 }
 
@@ -62,7 +82,7 @@ fn changes(
         // An equal share of what is left: what comes first leaves no less to what comes last.
         let share = Room { fields: room.fields / (told.len() - at), ..room };
         let change = change(before, next, key, action, share);
-        room.fields -= change.fields.iter().map(|field| field.to_proto().encoded_len()).sum::<usize>();
+        room.fields -= change.bytes();
         changes.push(change);
     }
     changes
@@ -153,7 +173,12 @@ fn what(command: &Command, before: &State, next: &State) -> String {
         CommandBody::DropRoot(key) => format!("drop root {}", hex(key)),
         CommandBody::Propose { .. } => next.proposal(next.proposals.made).map_or_else(String::new, |made| {
             let Proposal { number, reason, .. } = &**made;
-            format!("propose {number} until {}: {reason}; it changes {}", made.expires(), changed_by(made))
+            let (until, force) = (made.expires(), force(made));
+            format!(
+                "propose {number}{force} until {until}: {reason}; it changes {}; {}",
+                changed_by(made),
+                digest(made)
+            )
         }),
         CommandBody::Approve { number } => format!("approve {number} {}", proposed(before, *number)),
         CommandBody::Reject { number, reason } => {
@@ -180,8 +205,19 @@ fn what(command: &Command, before: &State, next: &State) -> String {
 fn proposed(before: &State, number: u64) -> String {
     before.proposal(number).map_or_else(String::new, |proposal| {
         let Proposal { actor, origin, reason, .. } = &**proposal;
-        format!("proposed by {} (token {actor}): {reason}", origin.owner)
+        let (force, digest) = (force(proposal), digest(proposal));
+        format!("proposed by {} (token {actor}){force}: {reason}; {digest}", origin.owner)
     })
+}
+
+/// Whether requests may be taken from other Organizations.
+fn force(proposal: &Proposal) -> &'static str {
+    if proposal.force_grants { " with force-grants" } else { "" }
+}
+
+/// What ties the entries of one proposal to each other.
+fn digest(proposal: &Proposal) -> String {
+    format!("effects sha256:{}", hex(&proposal.digest()))
 }
 
 /// The first of the resources that a proposal changes.

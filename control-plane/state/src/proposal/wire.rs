@@ -5,7 +5,7 @@ use hanse_proto::{InvalidMessage, control as proto};
 use hanse_topology::Name;
 use prost::Message as _;
 
-use super::{Proposal, ProposedEffect};
+use super::{Proposal, ProposedEffect, ProposedServing};
 use crate::{
     Change, ChangeResult, Origin,
     command::wire::{action, fixed},
@@ -30,6 +30,8 @@ impl Proposal {
             environments: self.environments.iter().map(Name::to_string).collect(),
             changes: self.changes.iter().map(Change::to_proto).collect(),
             effects: self.effects.iter().map(ProposedEffect::to_proto).collect(),
+            serves: self.serves.iter().map(ProposedServing::to_proto).collect(),
+            token_revision: self.token_revision,
         }
     }
 
@@ -53,12 +55,14 @@ impl Proposal {
                 .into_iter()
                 .map(ProposedEffect::from_proto)
                 .collect::<Result<_, _>>()?,
+            serves: proposal.serves.into_iter().map(ProposedServing::from_proto).collect::<Result<_, _>>()?,
+            token_revision: proposal.token_revision,
         })
     }
 }
 
 impl ProposedEffect {
-    fn to_proto(&self) -> proto::ProposedEffect {
+    pub(super) fn to_proto(&self) -> proto::ProposedEffect {
         proto::ProposedEffect {
             key: Some(self.key.to_proto()),
             action: self.action.to_owned(),
@@ -77,6 +81,25 @@ impl ProposedEffect {
                 .ok_or_else(|| InvalidMessage::new("ProposedEffect", "its action is not known"))?,
             revision: effect.revision,
             content: content.map(|content| fixed("ProposedEffect", content)).transpose()?,
+        })
+    }
+}
+
+impl ProposedServing {
+    fn to_proto(&self) -> proto::ProposedServing {
+        proto::ProposedServing {
+            binding: Some(self.binding.to_proto()),
+            content: self.content.map(|content| content.to_vec()).unwrap_or_default().into(),
+        }
+    }
+
+    fn from_proto(serving: proto::ProposedServing) -> Result<Self, InvalidMessage> {
+        let binding =
+            serving.binding.ok_or_else(|| InvalidMessage::new("ProposedServing", "it has no Binding"))?;
+        let content = Some(&serving.content).filter(|content| !content.is_empty());
+        Ok(Self {
+            binding: ResourceKey::from_proto(binding)?,
+            content: content.map(|content| fixed("ProposedServing", content)).transpose()?,
         })
     }
 }

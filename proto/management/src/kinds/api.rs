@@ -111,6 +111,19 @@ pub enum Lifecycle {
     Retired,
 }
 
+impl Lifecycle {
+    /// As in an Api's `lifecycle`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Published => "published",
+            Self::Deprecated => "deprecated",
+            Self::Blocked => "blocked",
+            Self::Retired => "retired",
+        }
+    }
+}
+
 impl ApiSpec {
     /// The Policies that it and its operations name.
     pub fn policy_names(&self) -> BTreeSet<&Name> {

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use hanse_management::{Digest, Spec};
 use proptest::prelude::*;
 
 use super::{ONE_REGION, OTHER_UPSTREAM, guarded};
 use crate::{
     Change, CommandBody, State,
-    fixture::{World, changes, delete, name},
-    projection::from_scratch,
+    fixture::{World, changes, delete, key, name},
+    projection::{AsSealed, from_scratch},
 };
 
 #[derive(Debug, Clone)]
@@ -18,12 +19,13 @@ enum Step {
     Approve(u64),
     Reject(u64),
     Wait,
+    Forget,
 }
 
 const TOKENS: [&str; 5] = ["ann", "ann-2", "bob", "ci", "eve"];
 
 /// Manifests that concern production in every way, and some that do not.
-const MENU: [&str; 18] = [
+const MENU: [&str; 25] = [
     "{kind: Plan, name: gold, spec: {displayName: a}}",
     "{kind: Plan, name: gold, spec: {displayName: b}}",
     "{kind: Environment, name: production, spec: {regions: [eu-west, us-east]}}",
@@ -42,6 +44,16 @@ const MENU: [&str; 18] = [
     "{kind: Api, name: orders, spec: {context: /orders/v1, version: '1', upstream: backend, lifecycle: blocked, operations: []}}",
     "{kind: HostGrant, name: shop, spec: {environments: [sandbox], host: a.example, organization: default}}",
     "{kind: HostGrant, name: shop, spec: {environments: [production], host: b.example, organization: default}}",
+    // As of a dump.
+    "{kind: HostGrant, name: late, spec: {environments: [production], host: l.example, organization: default}, restored: {}}",
+    "{kind: Binding, name: late, spec: {api: orders, environment: production, upstream: canary}, restored: {}}",
+    // An Upstream that only what is proposed uses.
+    "{kind: Upstream, name: canary, spec: {endpoints: [{url: 'http://10.0.0.1:8080'}]}}",
+    "{kind: Upstream, name: canary, spec: {endpoints: [{url: 'http://10.6.6.6:8080'}]}}",
+    "{kind: Binding, name: orders-production, spec: {api: orders, environment: production, upstream: canary}}",
+    // Another secret of a proposer's token, and the first one again.
+    "{kind: Token, name: ci, spec: {role: publisher, organization: default, owner: ci, digest: 'sha256:8888888888888888888888888888888888888888888888888888888888888888'}}",
+    "{kind: Token, name: ci, spec: {role: publisher, organization: default, owner: ci, digest: 'sha256:4444444444444444444444444444444444444444444444444444444444444444'}}",
 ];
 
 fn menu() -> Vec<Vec<Change>> {
@@ -59,13 +71,14 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (1..12_u64).prop_map(Step::Approve),
         1 => (1..12_u64).prop_map(Step::Reject),
         1 => Just(Step::Wait),
+        1 => Just(Step::Forget),
     ]
 }
 
 /// What the gateways of production route: listeners, routes and upstreams. Which callers have keys and plans is not guarded.
 fn routed(state: &State) -> BTreeMap<String, Vec<u8>> {
     let mut routed = BTreeMap::new();
-    for (scope, content) in from_scratch(state) {
+    for (scope, content) in from_scratch(state, &AsSealed) {
         for (key, bytes) in content {
             let is_routed = ["listener/", "route/", "upstream/"].iter().any(|kind| key.starts_with(kind));
             if is_routed && scope.environment() == Some(&name("production")) {
@@ -76,11 +89,36 @@ fn routed(state: &State) -> BTreeMap<String, Vec<u8>> {
     routed
 }
 
+/// The Routes and Upstreams that are there after a change, and were not, or were others. Listeners are left out: several proposals
+/// may each change a part of one.
+fn new_in(before: &BTreeMap<String, Vec<u8>>, after: BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8>> {
+    let is_new =
+        |key: &String, bytes: &Vec<u8>| !key.contains(" listener/") && before.get(key) != Some(bytes);
+    after.into_iter().filter(|(key, bytes)| is_new(key, bytes)).collect()
+}
+
+/// The secret of a token.
+fn secret_of(state: &State, token: &str) -> Digest {
+    match &state.get(&key(&format!("Token {token}"))).expect("the token").spec {
+        Spec::Token(spec) => spec.digest,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Of a proposal, when it was made.
+struct Proposed {
+    owner: &'static str,
+    token: &'static str,
+    digest: Digest,
+    /// What it routes another way.
+    served: BTreeMap<String, Vec<u8>>,
+}
+
 fn is_guarded(world: &World) -> bool {
     world.state.environment(&name("production")).is_some_and(|spec| spec.approval.is_some())
 }
 
-fn owner(token: &str) -> &str {
+fn owner(token: &'static str) -> &'static str {
     if token == "ann-2" { "ann" } else { token }
 }
 
@@ -92,9 +130,10 @@ proptest! {
         steps in prop::collection::vec((0..TOKENS.len(), step()), 1..40),
     ) {
         let (mut world, menu) = (guarded(), menu());
-        let mut proposers = BTreeMap::new();
+        let mut proposed = BTreeMap::new();
         for (token, step) in steps {
             let token = TOKENS[token];
+            let before_state = world.state.clone();
             let (before, was_guarded) = (routed(&world.state), is_guarded(&world));
             let outcome = match &step {
                 Step::Apply(at) => world.by(token, CommandBody::Apply(menu[*at].clone())),
@@ -103,18 +142,32 @@ proptest! {
                 Step::Reject(number) => world.reject(token, *number),
                 Step::Wait => {
                     world.now_ms += super::HOUR_MS / 2;
+                    world.state = State::from_records(world.state.to_records()).unwrap();
                     continue;
                 }
+                Step::Forget => world.run(CommandBody::ForgetResults),
             };
             if let (Step::Propose(_), Ok(accepted)) = (&step, &outcome) {
-                proposers.insert(accepted.proposal.unwrap(), owner(token));
+                let number = accepted.proposal.unwrap();
+                let proposal = world.state.proposal(number).unwrap();
+                let shown = world.state.try_proposal(proposal, world.now_ms, None).unwrap();
+                let digest = secret_of(&world.state, token);
+                let served = new_in(&before, routed(&shown));
+                proposed.insert(number, Proposed { owner: owner(token), token, digest, served });
             }
             let changed = before != routed(&world.state) || was_guarded && !is_guarded(&world);
             if !was_guarded || !changed {
                 continue;
             }
             let Step::Approve(number) = step else { panic!("{step:?} of {token} changed production") };
-            prop_assert_ne!(proposers[&number], owner(token));
+            let Proposed { owner: proposer, token: with, digest, served } = &proposed[&number];
+            prop_assert_ne!(*proposer, owner(token));
+            prop_assert_eq!(*digest, secret_of(&before_state, with), "the token is another one by now");
+            // What is routed another way is what was shown.
+            let after = routed(&world.state);
+            for (key, bytes) in served {
+                prop_assert!(after.get(key) == Some(bytes), "{} of {} is not as it was shown", key, number);
+            }
         }
         prop_assert!(State::from_records(world.state.to_records()).unwrap() == world.state);
         prop_assert!(crate::audit::holds(&world.state));
