@@ -22,7 +22,7 @@ use hanse_runtime::{Egress, Listener};
 use hanse_topology::{Name, ScopeId};
 
 pub use api::{ApiRoutes, Operation};
-pub use callers::{Caller, Callers, Grant, KeyDigest, digest};
+pub use callers::{Caller, Callers, Grant, KeyDigest, OwnedId, digest};
 pub use environment::EnvironmentTable;
 pub use operations::Methods;
 #[cfg(test)]
@@ -71,9 +71,16 @@ pub struct ScopeTable {
     pub scope: ScopeId,
     /// What the environment accepts; `None`: nothing yet.
     listener: Option<Arc<Listener>>,
-    apis: HostMap<ContextMap<Holders>>,
+    apis: Places,
+    /// Places of routes that the gateway cannot use: each is blocked.
+    kept: Places,
     callers: Callers,
+    /// Changes whenever a route or the listener does.
+    places: u64,
 }
+
+/// Routes by host and context.
+type Places = HostMap<ContextMap<Holders>>;
 
 /// The routes at one place: one of each Organization, by key.
 type Holders = Arc<[Arc<Served>]>;

@@ -7,6 +7,7 @@
 
 mod allowed;
 mod claims;
+mod kept;
 mod quarantine;
 mod routes;
 mod subscriptions;
@@ -29,7 +30,7 @@ use super::{
     ApiRoutes, Caller, ConnectProfiles, HostMap, KeyDigest, ScopeTable, Served, Upstream, UpstreamId,
     callers::Callers,
 };
-use crate::metrics::ApiStats;
+use crate::metrics::{ApiCounters, ApiStats};
 
 /// Why a version that looks sound is not used.
 const POISONED: &str = "is poisoned: this gateway ended, or could not compile, before it had served this version for five minutes; \
@@ -96,12 +97,24 @@ impl ScopeIndex {
                 scope,
                 listener: None,
                 apis: HostMap::default(),
+                kept: HostMap::default(),
                 callers: Callers::default(),
+                places: 0,
             },
             origins: BTreeMap::new(),
             origin: None,
             barred: BTreeMap::new(),
         }
+    }
+
+    /// The same, with its Apis counted in `counters`, which the scopes of an environment share.
+    pub fn counting(scope: ScopeId, counters: ApiCounters) -> Self {
+        Self { routes: Routes::counting(counters), ..Self::new(scope) }
+    }
+
+    /// Changes whenever a route or the listener does.
+    pub fn places(&self) -> u64 {
+        self.table.places
     }
 
     /// The table of what is in force. Cheap.
@@ -247,6 +260,9 @@ impl ScopeIndex {
         if let Err(reason) = &used {
             tracing::warn!(scope = %self.table.scope, %key, %reason, "resource cannot be used; its last good version stays");
         }
+        if ResourceKind::of_key(&key) == Some(ResourceKind::Route) && !self.table.scope.is_local() {
+            self.routes.keep(&key, used.is_err().then_some(&bytes), &mut self.table);
+        }
         self.versions.insert(key, bytes, used);
     }
 
@@ -262,7 +278,10 @@ impl ScopeIndex {
         #[cfg(test)]
         crate::testbed::meet(bytes);
         match resource {
-            Resource::Listener(listener) => self.table.listener = Some(Arc::new(listener)),
+            Resource::Listener(listener) => {
+                self.table.listener = Some(Arc::new(listener));
+                self.table.places += 1;
+            }
             Resource::Upstream(upstream) => {
                 let id = UpstreamId::new(&self.table.scope, key);
                 let upstream = Upstream::new(&id, upstream, profiles);
@@ -301,9 +320,15 @@ impl ScopeIndex {
         match ResourceKind::of_key(key) {
             None | Some(ResourceKind::Secret | ResourceKind::Neighbour) => {}
             Some(ResourceKind::Origin) => drop(self.origins.remove(key)),
-            Some(ResourceKind::Listener) => self.table.listener = None,
+            Some(ResourceKind::Listener) => {
+                self.table.listener = None;
+                self.table.places += 1;
+            }
             Some(ResourceKind::Upstream) => self.routes.remove_upstream(key, &mut touched.routes),
-            Some(ResourceKind::Route) => self.routes.remove(key, &mut self.table),
+            Some(ResourceKind::Route) => {
+                self.routes.keep(key, None, &mut self.table);
+                self.routes.remove(key, &mut self.table);
+            }
             Some(ResourceKind::Plan) => self.subscriptions.remove_plan(key, &mut touched.subscriptions),
             Some(ResourceKind::Credential) => {
                 if let Some(digest) = self.credentials.remove(key) {
