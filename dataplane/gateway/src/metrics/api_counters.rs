@@ -15,7 +15,13 @@ pub struct ApiCounters(Arc<Mutex<WeakMap<(Option<Name>, OwnedId), ApiStats>>>);
 
 impl ApiCounters {
     /// Those of an Api, at zero where no scope of the environment serves it.
-    pub fn of(&self, id: OwnedId, environment: Option<&Name>, organization: &str, api: &str) -> Arc<ApiStats> {
+    pub fn of(
+        &self,
+        id: OwnedId,
+        environment: Option<&Name>,
+        organization: &str,
+        api: &str,
+    ) -> Arc<ApiStats> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (environment.cloned(), id);
         known.get(&key).unwrap_or_else(|| {

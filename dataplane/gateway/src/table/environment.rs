@@ -63,6 +63,7 @@ impl Choice<'_> {
 impl EnvironmentTable {
     /// The environment that `control` makes, with what these local scopes add.
     pub(super) fn new(control: Arc<ScopeTable>, mut locals: Vec<Arc<ScopeTable>>) -> Self {
+        locals.retain(|table| !table.apis.is_empty()); // each costs every request a look
         locals.sort_by(|one, other| one.scope.cmp(&other.scope));
         Self { control, locals }
     }
@@ -132,27 +133,25 @@ impl EnvironmentTable {
         &self.control.callers
     }
 
-    /// At which places of a local route other routes answer instead, and which.
-    pub(super) fn lost(&self, served: &Arc<Served>) -> Vec<String> {
-        let ApiRoutes { hosts, context, .. } = &*served.routes;
-        let lost = hosts.iter().filter_map(|pattern| {
-            let host = match pattern {
-                HostPattern::Exact(name) => name.to_string(),
-                HostPattern::Suffix(suffix) => format!("{NO_LABEL}.{suffix}"),
-                HostPattern::Any => String::new(),
-            };
-            let owner = self.owner_of_plain(&host, context.octets());
-            let place = Area { host: pattern.clone(), context: context.clone() };
-            match (self.choose(owner, &host, context.octets()), owner) {
-                (Some(choice), _) if Arc::ptr_eq(choice.served, served) => None,
-                (Some(choice), _) => Some(format!("{place} is served by {}", choice.name_for(&served.routes))),
-                (None, Some(owner)) => {
-                    Some(format!("{place} belongs to the Organization {owner}, by a HostGrant"))
-                }
-                (None, None) => Some(format!("{place} is served by no route")),
-            }
-        });
-        lost.collect()
+    /// Why a local route does not answer at a host of its own, if so.
+    pub(super) fn lost(&self, served: &Arc<Served>, pattern: &HostPattern) -> Option<String> {
+        let host = match pattern {
+            HostPattern::Exact(name) => name.to_string(),
+            HostPattern::Suffix(suffix) => format!("{NO_LABEL}.{suffix}"),
+            HostPattern::Any => String::new(),
+        };
+        let context = &served.routes.context;
+        let owner = self.owner_of_plain(&host, context.octets());
+        let found = self.choose(owner, &host, context.octets());
+        if found.is_some_and(|choice| Arc::ptr_eq(choice.served, served)) {
+            return None;
+        }
+        let place = Area { host: pattern.clone(), context: context.clone() };
+        Some(match (found, owner) {
+            (Some(choice), _) => format!("{place} is served by {}", choice.name_for(&served.routes)),
+            (None, Some(owner)) => format!("{place} belongs to the Organization {owner}, by a HostGrant"),
+            (None, None) => format!("{place} is served by no route"),
+        })
     }
 }
 

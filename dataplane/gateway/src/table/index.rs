@@ -138,6 +138,11 @@ impl ScopeIndex {
         }
     }
 
+    /// Whether a key is not allowed at all, so that its value was never looked into.
+    pub fn is_barred(&self, key: &str) -> bool {
+        self.barred.contains_key(key)
+    }
+
     /// An Origin of a scope that the control plane makes, by its key.
     pub fn origin(&self, key: &str) -> Option<Arc<Origin>> {
         self.origins.get(key).cloned()
@@ -189,10 +194,10 @@ impl ScopeIndex {
 
     /// Has this Origin say from now on what the local scope may have; `None`: nothing. Whether that changed what is in force.
     pub fn set_origin(&mut self, origin: Option<Arc<Origin>>, profiles: &mut ConnectProfiles) -> bool {
-        let allows = |origin: &Option<Arc<Origin>>| {
-            origin.as_ref().map(|origin| (origin.kinds.clone(), origin.organizations.clone()))
-        };
-        let is_same = allows(&self.origin) == allows(&origin);
+        fn allows(origin: Option<&Origin>) -> Option<(&BTreeSet<ResourceKind>, &BTreeSet<String>)> {
+            origin.map(|origin| (&origin.kinds, &origin.organizations))
+        }
+        let is_same = allows(self.origin.as_deref()) == allows(origin.as_deref());
         self.origin = origin;
         if is_same {
             return false;

@@ -94,7 +94,8 @@ fn a_local_route_of_the_same_api_is_no_way_round_its_guard() {
     ];
     let mut open = route("orders", "/", &["* /*"]);
     "x".clone_into(&mut open.binding);
-    let open = || vec![route_entry(open.clone()), upstream_entry("orders", upstream(&["http://127.0.0.1:9"]))];
+    let open =
+        || vec![route_entry(open.clone()), upstream_entry("orders", upstream(&["http://127.0.0.1:9"]))];
     let other = route_of("acme", with_key(route("carts", "/carts", &["* /*"])));
     let control = [vec![listener("production", &[])], guarded.to_vec(), other.to_vec()].concat();
     let (made, added) = (index("production", control), local_index("east", open()));

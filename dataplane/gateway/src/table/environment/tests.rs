@@ -8,7 +8,7 @@ use prost::Message as _;
 use super::*;
 use crate::{
     table::{ConnectProfiles, Protocol, RoutingTable, index::ScopeIndex},
-    testbed::{granted, listener, local_index, route, route_of, scope},
+    testbed::{granted, index, listener, local_index, route, route_of, scope},
 };
 
 /// A route: its Organization, binding, host (empty: any) and context.
@@ -70,6 +70,13 @@ impl World {
 
     fn environment(&self) -> &EnvironmentTable {
         self.table.environment(Protocol::Http, "any.example").unwrap()
+    }
+
+    /// Where a local route does not answer, and why.
+    fn lost(&self, table: usize, key: &str) -> Vec<String> {
+        self.table
+            .lost(&self.indexes[table].table().scope, self.indexes[table].in_force(key).unwrap())
+            .collect()
     }
 
     /// Which table answers, and with which key.
@@ -167,7 +174,7 @@ proptest! {
         for table in [1, 2] {
             for (organization, binding, host, context) in &world.tables[table] {
                 let key = format!("route/{organization}/b{binding}");
-                let lost = world.environment().lost(world.indexes[table].in_force(&key).unwrap());
+                let lost = world.lost(table, &key);
                 // A host of the pattern that no other pattern here has a name for.
                 let asked = host.replace('*', "unnamed");
                 let wins = world.naive(&asked, context) == Some((table, key));
@@ -210,9 +217,7 @@ fn a_local_route_answers_where_it_fits_better_and_only_within_its_organization()
 fn of_two_organizations_that_of_the_first_origin_answers_and_a_grant_decides_before() {
     let [acme, shop] =
         ORGANIZATIONS.map(|organization| -> Place { (organization, 0, "api.example.com", "/orders") });
-    let lost = |world: &World, table: usize, key: &str| {
-        world.environment().lost(world.indexes[table].in_force(key).unwrap())
-    };
+    let lost = World::lost;
     for first_last in [false, true] {
         let world = World::new([vec![], vec![acme], vec![shop]], &[], first_last);
         assert_eq!(world.answer("api.example.com", "/orders").unwrap(), (1, "route/acme/b0".to_owned()));
@@ -255,8 +260,10 @@ fn the_first_origin_that_has_a_route_fixes_the_organization() {
         assert_eq!(world.answer("api.example.com", "/orders/v1/7").unwrap().0, 2, "{host} {context}");
     }
     let world = World::new([vec![], vec![east], vec![("shop", 0, "", "/orders/v1")]], &[], false);
-    let lost = world.environment().lost(world.indexes[2].in_force("route/shop/b0").unwrap());
-    assert_eq!(lost, ["any host/orders/v1 is served by the Organization acme, from the Origin east"]);
+    assert_eq!(
+        world.lost(2, "route/shop/b0"),
+        ["any host/orders/v1 is served by the Organization acme, from the Origin east"]
+    );
 }
 
 #[test]
@@ -305,6 +312,41 @@ fn a_route_that_cannot_be_used_keeps_its_requests_from_other_organizations() {
     assert_eq!(answer(&made, ("shop", 0, "", "/"), "/orders/v1/7"), "route/acme/b0 blocked");
     change(&mut made, vec![], &["route/acme/b0"]);
     assert_eq!(answer(&made, ("shop", 0, "", "/"), "/orders/v1/7"), "route/shop/b0");
+}
+
+/// The Environment has other hosts, has them from another Environment on, or has none.
+#[test]
+fn a_local_route_at_no_host_of_its_environment_is_told() {
+    let lost = |listeners: &[(&str, &[&str])], host: &'static str| {
+        let added = local("east", &[("acme", 0, host, "/orders")]);
+        let mut tables: Vec<_> = listeners
+            .iter()
+            .map(|(environment, hosts)| index(environment, vec![listener(environment, hosts)]).table())
+            .collect();
+        if listeners.iter().all(|(environment, _)| *environment != "production") {
+            tables.push(ScopeIndex::new(scope("production")).table());
+        }
+        tables.push(added.table());
+        let table = RoutingTable::new(tables);
+        table.lost(&added.table().scope, added.in_force("route/acme/b0").unwrap()).collect::<Vec<_>>()
+    };
+    let told = |host: &str| vec![format!("{host}/orders is at no host of the Environment on this gateway")];
+    let accepts: &[(&str, &[&str])] = &[("production", &["*.example.com"])];
+    for (host, is_served) in [
+        ("", true),
+        ("api.example.com", true),
+        ("*.eu.example.com", true),
+        ("example.com", false),
+        ("api.example.org", false),
+        ("*.example.org", false),
+    ] {
+        let wanted = if is_served { vec![] } else { told(host) };
+        assert_eq!(lost(accepts, host), wanted, "{host}");
+    }
+    let taken: &[(&str, &[&str])] =
+        &[("aardvark", &["api.example.com"]), ("production", &["api.example.com"])];
+    assert_eq!(lost(taken, "api.example.com"), told("api.example.com"));
+    assert_eq!(lost(&[], ""), told("any host"));
 }
 
 #[test]
