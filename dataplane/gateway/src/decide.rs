@@ -163,7 +163,7 @@ enum Guard {
     None,
     /// In the Api found: its callers may call that operation.
     Here,
-    /// In another Api of the host, or the path is too long to say.
+    /// In another Route of the host, or the path is too long to say.
     Elsewhere,
 }
 
@@ -171,7 +171,7 @@ enum Guard {
 ///
 /// The request goes to the upstream of the Organization of `found`. So each reading is looked up among the Apis of that Organization,
 /// also where another Organization owns it. A request without an owner may also be one for another Organization, as its upstream reads it. Then the reading is
-/// looked up as a request, too.
+/// looked up as a request, too. Two Routes may name one Api and differ in who may call, so Routes are compared.
 fn guard_of_other_readings(
     environment: &EnvironmentTable,
     host: &str,
@@ -186,7 +186,7 @@ fn guard_of_other_readings(
     let Some(readings) = readings(path) else { return Guard::Elsewhere };
     let is_owned = environment.owner(host, path).is_some();
     let is_guarded = |other: Option<&Arc<Served>>, reading: &[u8]| {
-        other.is_some_and(|other| other.routes.id != found.routes.id && guards(other, reading))
+        other.is_some_and(|other| !std::ptr::eq(&**other, found) && guards(other, reading))
     };
     let elsewhere = |reading: &Vec<u8>| {
         is_guarded(environment.api_of(&found.routes.organization, host, reading), reading)

@@ -9,7 +9,7 @@ mod news;
 pub(crate) mod stand_in;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -27,7 +27,7 @@ use tracing::{Span, debug, error, info, warn};
 
 use crate::{
     health::Endpoints,
-    metrics::{GatewayMetrics, ScopeGauge},
+    metrics::{ApiCounters, ApiStats, GatewayMetrics, ScopeGauge},
     table::{
         ConnectProfiles, RoutingTable,
         index::{Counts, ScopeIndex},
@@ -66,8 +66,8 @@ pub(crate) struct TableKeeper {
     /// Every scope that was offered had its content once. Until then nothing is served: a scope that is missing would
     /// leave its requests to an environment with a wider host.
     complete: bool,
-    /// Since when only local scopes are missing.
-    local_since: Option<Instant>,
+    /// Whether local scopes are waited for.
+    local_wait: LocalWait,
     handle: Published,
     /// Which versions are proven, and which are held back.
     proven: ProvenVersions,
@@ -132,6 +132,8 @@ struct Published {
     ready: watch::Sender<Result<(), String>>,
     summary: Arc<ArcSwap<Vec<ScopeSummary>>>,
     endpoints: Endpoints,
+    /// Requests by Api. Like endpoints, they outlive what is compiled.
+    counters: ApiCounters,
     metrics: Arc<GatewayMetrics>,
     /// Called when all that is awaited is there for the first time, before any of it is served.
     whole: Arc<dyn Fn() + Send + Sync>,
@@ -145,10 +147,24 @@ struct Published {
 struct Keeping {
     scopes: BTreeMap<ScopeId, KeptScope>,
     profiles: ConnectProfiles,
+    counters: ApiCounters,
+    /// Of each scope, what tells whether its routes or its listener changed since it was last noted which local routes do not answer.
+    places: BTreeMap<ScopeId, u64>,
     /// The scopes differ from what the table in force was made of.
     unpublished: bool,
     /// Tables out of use, until no serving thread looks at them.
     retired: Vec<Arc<RoutingTable>>,
+}
+
+/// How long a gateway that has all else waits for local scopes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LocalWait {
+    /// Other scopes are missing too, or none.
+    NotYet,
+    /// Until then.
+    Until(Instant),
+    /// No longer.
+    Over,
 }
 
 /// What is missing before anything is served.
@@ -166,7 +182,12 @@ struct KeptScope {
     index: ScopeIndex,
     seen: Seen,
     position: Position,
+    /// What cannot be used as received.
+    unusable: Vec<Quarantined>,
+    /// That, and which of its routes do not answer at a place of theirs.
     quarantine: Quarantine,
+    /// What cannot be used changed since that was noted.
+    lost_is_untold: bool,
     /// What is not in force as received, and what is instead.
     exceptions: BTreeMap<Arc<str>, Option<Bytes>>,
 }
@@ -192,7 +213,7 @@ impl TableKeeper {
             self.handle.fault_of_task(&self.replicas);
             self.pulse.beat();
             let retired = !self.state.retired.is_empty();
-            let local_until = self.local_until().filter(|until| Instant::now() < *until);
+            let local_until = self.local_wait.until();
             tokio::select! {
                 biased;
                 () = shutdown.wait() => return,
@@ -200,7 +221,7 @@ impl TableKeeper {
                 ended = changed.changed() => if ended.is_err() { return },
                 heard = self.link.changed(), if linked && !self.complete => linked = heard.is_ok(),
                 () = tokio::time::sleep(SWEEP), if retired => {}
-                () = sleep_until(local_until), if !self.complete => {}
+                () = sleep_until(local_until), if !self.complete => self.local_wait = LocalWait::Over,
                 () = self.pulse.beat_on() => {}
             }
             if self.step().await.is_err() {
@@ -269,12 +290,10 @@ impl TableKeeper {
         let proven = self.proven.clone();
         let (replicas, handle) = (self.replicas.clone(), self.handle.clone());
         let awaited = (!self.complete).then(|| self.awaited());
-        let waits_for_local = self.local_until().is_none_or(|until| Instant::now() < until);
+        let waits_for_local = self.local_wait != LocalWait::Over;
         // What is compiled is lost if this panics, and the next table a whole one.
-        let mut state = std::mem::replace(
-            &mut self.state,
-            Keeping { unpublished: true, ..Keeping::over(&handle.endpoints) },
-        );
+        let mut state =
+            std::mem::replace(&mut self.state, Keeping { unpublished: true, ..Keeping::over(&handle) });
         let span = Span::current();
         let step = tokio::task::spawn_blocking(move || {
             let _entered = span.enter();
@@ -285,10 +304,9 @@ impl TableKeeper {
         let (state, missing) = step.await?;
         self.state = state;
         self.complete = missing == Missing::Nothing;
-        if missing == Missing::Local {
-            self.local_since.get_or_insert_with(Instant::now);
-        }
-        self.proven.is_used();
+        self.local_wait = self.local_wait.after(missing, Instant::now());
+        let scopes = &self.state.scopes;
+        self.proven.is_used(|scope, key| scopes.get(scope).is_none_or(|kept| !kept.index.is_barred(key)));
         Ok(())
     }
 
@@ -298,10 +316,24 @@ impl TableKeeper {
         let offered = &self.link.borrow().offered;
         offered.iter().filter(|scope| scope.environment().is_some_and(wanted)).cloned().collect()
     }
+}
 
-    /// When local scopes are waited for no longer.
-    fn local_until(&self) -> Option<Instant> {
-        Some(self.local_since? + LOCAL_WITHIN)
+impl LocalWait {
+    /// When the wait ends, if one is under way.
+    fn until(self) -> Option<Instant> {
+        match self {
+            Self::Until(until) => Some(until),
+            Self::NotYet | Self::Over => None,
+        }
+    }
+
+    /// The wait after a step that ended `now`.
+    fn after(self, missing: Missing, now: Instant) -> Self {
+        match (missing, self) {
+            (Missing::Local, Self::NotYet) => Self::Until(now + LOCAL_WITHIN),
+            (Missing::Local, begun) => begun,
+            (Missing::Scope | Missing::Nothing, _) => Self::NotYet,
+        }
     }
 }
 
@@ -318,6 +350,7 @@ impl KeeperSeed {
             ready: watch::Sender::new(Err(NOTHING.to_owned())),
             summary: Arc::default(),
             endpoints: Endpoints::default(),
+            counters: ApiCounters::default(),
             metrics,
             whole: Arc::new(|| ()),
             #[cfg(test)]
@@ -362,16 +395,16 @@ impl KeeperSeed {
     /// The task, once there is a link.
     pub(crate) fn over(self, link: watch::Receiver<LinkStatus>) -> TableKeeper {
         let Self { replicas, environments, complete, handle, proven, pulse } = self;
-        let state = Keeping::over(&handle.endpoints);
-        let local_since = None;
-        TableKeeper { replicas, link, environments, state, complete, local_since, handle, proven, pulse }
+        let (state, local_wait) = (Keeping::over(&handle), LocalWait::NotYet);
+        TableKeeper { replicas, link, environments, state, complete, local_wait, handle, proven, pulse }
     }
 }
 
 impl Keeping {
     /// Nothing compiled. Endpoints outlive it: their health is not of one table.
-    fn over(endpoints: &Endpoints) -> Self {
-        Self { profiles: ConnectProfiles::over(endpoints.clone()), ..Self::default() }
+    fn over(handle: &Published) -> Self {
+        let profiles = ConnectProfiles::over(handle.endpoints.clone());
+        Self { profiles, counters: handle.counters.clone(), ..Self::default() }
     }
 
     /// Brings everything in line with the replicas. What of those that are `awaited` is missing; `None`: nothing is awaited any more.
@@ -394,6 +427,7 @@ impl Keeping {
         for scope in gone {
             info!(%scope, "scope is no longer served");
             self.scopes.remove(&scope);
+            self.places.clear();
         }
         for news in news {
             let scope = news.scope.clone();
@@ -401,7 +435,11 @@ impl Keeping {
             let kept = &self.scopes[&scope];
             replicas.confirm(&scope, &kept.position, &kept.exceptions);
         }
-        changed |= self.follow_origins();
+        for scope in self.follow_origins() {
+            let kept = &self.scopes[&scope];
+            replicas.confirm(&scope, &kept.position, &kept.exceptions);
+            changed = true;
+        }
         self.unpublished |= changed;
         if let Some(awaited) = awaited {
             let missing = self.missing(awaited, waits_for_local, handle);
@@ -413,11 +451,12 @@ impl Keeping {
         let changed = std::mem::take(&mut self.unpublished);
         if changed {
             let tables = self.scopes.values().map(|kept| kept.index.table()).collect();
-            let table = RoutingTable::new(tables);
-            self.note_lost(&table);
+            let table = Arc::new(RoutingTable::new(tables));
             // With the table that it belongs to: an upstream that moves and an egress that denies where it was are one change.
             handle.endpoints.enforce(&table.egress());
-            self.retired.push(handle.table.swap(Arc::new(table)));
+            self.retired.push(handle.table.swap(table.clone()));
+            // After that: a change waits for nothing that is only told.
+            self.note_lost(&table);
         }
         if moved || changed {
             self.publish(handle, changed);
@@ -431,7 +470,7 @@ impl Keeping {
     fn missing(&self, awaited: &BTreeSet<ScopeId>, waits_for_local: bool, handle: &Published) -> Missing {
         let missing = awaited.iter().find(|scope| !self.scopes.contains_key(scope));
         let (what, why) = match missing {
-            None if awaited.is_empty() => (Missing::Scope, NOTHING.to_owned()),
+            None if awaited.iter().all(ScopeId::is_local) => (Missing::Scope, NOTHING.to_owned()),
             None => return Missing::Nothing,
             Some(scope) if scope.is_local() && !waits_for_local => {
                 warn!(%scope, "serving without a local scope that is offered and does not come");
@@ -456,16 +495,19 @@ impl Keeping {
         let News { scope, seen, position, content, held_back } = news;
         let started = Instant::now();
         let origin = self.origin_of(&scope);
+        let counters = &self.counters;
         let kept = self.scopes.entry(scope.clone()).or_insert_with(|| KeptScope {
-            index: ScopeIndex::new(scope.clone()),
+            index: ScopeIndex::counting(scope.clone(), counters.clone()),
             seen,
             position,
+            unusable: Vec::new(),
             quarantine: Quarantine::default(),
+            lost_is_untold: true,
             exceptions: BTreeMap::new(),
         });
         (kept.seen, kept.position) = (seen, position);
+        kept.index.set_poisoned(held_back.poisoned); // before anything of it is compiled
         let is_allowed_otherwise = kept.index.set_origin(origin, &mut self.profiles);
-        kept.index.set_poisoned(held_back.poisoned);
         let (resources, whole) = match content {
             Content::Changed { changes, .. } if changes.is_empty() => {
                 if is_allowed_otherwise {
@@ -493,13 +535,20 @@ impl Keeping {
     fn publish(&self, handle: &Published, changed: bool) {
         let scopes = self.scopes.iter().map(|(scope, kept)| kept.gauge(scope)).collect();
         let apis = match changed {
-            true => Arc::new(self.scopes.values().flat_map(|kept| kept.index.stats().cloned()).collect()),
+            true => {
+                // Several scopes of an environment may count one Api.
+                let all = self.scopes.values().flat_map(|kept| kept.index.stats());
+                let each: HashMap<*const ApiStats, _> =
+                    all.map(|stats| (Arc::as_ptr(stats), stats)).collect();
+                Arc::new(each.into_values().cloned().collect())
+            }
             false => handle.metrics.apis(),
         };
         handle.metrics.serve(apis, scopes);
         let summary = self.scopes.iter().map(|(scope, kept)| kept.summary(scope)).collect();
         handle.summary.store(Arc::new(summary));
-        handle.tell_ready(if self.scopes.is_empty() { Err(NOTHING.to_owned()) } else { Ok(()) });
+        let serves = !self.scopes.keys().all(ScopeId::is_local);
+        handle.tell_ready(if serves { Ok(()) } else { Err(NOTHING.to_owned()) });
         // Last: a task that hears of a position may count on its being served.
         let in_use = self.scopes.iter().map(|(scope, kept)| {
             let (position, quarantine) = (kept.position, kept.quarantine.clone());
@@ -522,12 +571,11 @@ impl Published {
 impl KeptScope {
     /// Notes what of it cannot be used as received.
     fn note_unusable(&mut self) {
-        self.quarantine = Quarantine::of(self.unusable());
-        self.exceptions = self.index.exceptions(self.index.held_over());
-    }
-
-    fn unusable(&self) -> Vec<Quarantined> {
-        self.index.quarantined(&self.index.held_over())
+        let held_over = self.index.held_over();
+        self.unusable = self.index.quarantined(&held_over);
+        self.quarantine = Quarantine::of(self.unusable.iter().cloned());
+        self.exceptions = self.index.exceptions(held_over);
+        self.lost_is_untold = true;
     }
 
     fn gauge(&self, scope: &ScopeId) -> ScopeGauge {

@@ -2,6 +2,7 @@
 //!
 //! Serving threads count on their own cache lines and never wait for one another; sums are made when the metrics are read.
 
+mod api_counters;
 mod collector;
 mod histogram;
 
@@ -17,6 +18,7 @@ use arc_swap::ArcSwap;
 use hanse_topology::Name;
 use http::StatusCode;
 
+pub use api_counters::ApiCounters;
 pub use collector::Collected;
 pub use histogram::Histogram;
 

@@ -18,11 +18,11 @@ mod upstream;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use hanse_runtime::{Egress, Listener};
+use hanse_runtime::{Area, Egress, HostPattern, Listener};
 use hanse_topology::{Name, ScopeId};
 
 pub use api::{ApiRoutes, Operation};
-pub use callers::{Caller, Callers, Grant, KeyDigest, digest};
+pub use callers::{Caller, Callers, Grant, KeyDigest, OwnedId, digest};
 pub use environment::EnvironmentTable;
 pub use operations::Methods;
 #[cfg(test)]
@@ -71,9 +71,16 @@ pub struct ScopeTable {
     pub scope: ScopeId,
     /// What the environment accepts; `None`: nothing yet.
     listener: Option<Arc<Listener>>,
-    apis: HostMap<ContextMap<Holders>>,
+    apis: Places,
+    /// Places of routes that the gateway cannot use: each is blocked.
+    kept: Places,
     callers: Callers,
+    /// Changes whenever a route or the listener does.
+    places: u64,
 }
+
+/// Routes by host and context.
+type Places = HostMap<ContextMap<Holders>>;
 
 /// The routes at one place: one of each Organization, by key.
 type Holders = Arc<[Arc<Served>]>;
@@ -146,10 +153,32 @@ impl RoutingTable {
         hosts.find(host, Some).map(|(_, environment)| environment)
     }
 
-    /// At which places of a route of a local scope other routes answer instead, and which.
-    pub fn lost(&self, local: &ScopeId, served: &Arc<Served>) -> Vec<String> {
-        let of = |environment: &&Arc<EnvironmentTable>| environment.adds(local);
-        let environment = self.environments.iter().find(of);
-        environment.map(|environment| environment.lost(served)).unwrap_or_default()
+    /// For each host at which a route of a local scope does not answer, why.
+    pub fn lost<'a>(
+        &'a self,
+        local: &ScopeId,
+        served: &'a Arc<Served>,
+    ) -> impl Iterator<Item = String> + use<'a> {
+        let environment = self.environments.iter().find(|environment| environment.adds(local));
+        served.routes.hosts.iter().filter_map(move |pattern| {
+            let environment = environment?;
+            if self.gets_requests(environment, pattern) {
+                return environment.lost(served, pattern);
+            }
+            let place = Area { host: pattern.clone(), context: served.routes.context.clone() };
+            Some(format!("{place} is at no host of the Environment on this gateway"))
+        })
+    }
+
+    /// Whether an environment gets requests for any host of a pattern.
+    fn gets_requests(&self, environment: &Arc<EnvironmentTable>, pattern: &HostPattern) -> bool {
+        let listener = environment.control().listener.as_ref();
+        let mut accepted = listener.into_iter().flat_map(|listener| &listener.hosts);
+        accepted.any(|accepted| {
+            let keeps = |hosts: &HostMap<Arc<EnvironmentTable>>| {
+                hosts.at(accepted).is_some_and(|found| Arc::ptr_eq(found, environment))
+            };
+            accepted.common(pattern).is_some() && (keeps(&self.http) || keeps(&self.https))
+        })
     }
 }

@@ -164,10 +164,12 @@ impl ProvenVersions {
         self.inner.lock().scopes.get_mut(scope).map(ScopeVersions::give).unwrap_or_default()
     }
 
-    /// The consumer uses what it was given.
-    pub fn is_used(&self) {
+    /// The consumer uses what it was given, as far as it has `tried` to.
+    pub fn is_used(&self, tried: impl Fn(&ScopeId, &str) -> bool) {
         let now = Instant::now();
-        self.inner.lock().scopes.values_mut().for_each(|scope| scope.is_used(now));
+        for (scope, versions) in &mut self.inner.lock().scopes {
+            versions.is_used(now, |key| tried(scope, key));
+        }
     }
 
     /// Holds back what the consumer was given last and cannot use. Whether there is such a thing.
@@ -253,6 +255,9 @@ impl Inner {
     fn hold(&mut self, hold: impl Fn(&mut ScopeVersions, fn(&str) -> bool) -> usize) -> usize {
         let mut all = 0;
         for (scope, versions) in &mut self.scopes {
+            if scope.is_local() {
+                versions.may_go_back_to_nothing();
+            }
             let held = hold(versions, self.may_hold);
             if held > 0 {
                 error!(%scope, resources = held, "resources are poisoned; their proven versions are used until they change");

@@ -32,6 +32,9 @@ pub struct Quarantine {
 }
 
 impl Quarantine {
+    /// Of so many the reasons are told.
+    pub const MAX_NAMED: usize = MAX_NAMED;
+
     /// These; beyond 64 only their keys are told, and beyond 512 they are only counted.
     pub fn of(all: impl IntoIterator<Item = Quarantined>) -> Self {
         let (mut total, mut named, mut others) = (0, Vec::new(), Vec::new());

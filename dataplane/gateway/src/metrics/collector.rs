@@ -1,7 +1,6 @@
 //! The counters as Prometheus reads them.
 
 use std::{
-    collections::BTreeMap,
     fmt,
     sync::{Arc, atomic::Ordering},
     time::Instant,
@@ -146,22 +145,14 @@ fn requests(metrics: &GatewayMetrics, encoder: &mut DescriptorEncoder<'_>) -> Re
         MetricType::Counter,
     )?;
     let apis = metrics.apis.load();
-    // An Api may be served by the control plane's scope and by local ones: one series for all of them.
-    let mut totals = BTreeMap::<[&str; 3], [u64; 5]>::new();
     for stats in apis.iter().map(|stats| &**stats).chain([&metrics.unmatched]) {
         let ApiStats { environment, organization, api, .. } = stats;
-        let sums = totals.entry([&**environment, &**organization, &**api]).or_default();
-        for (sum, count) in sums.iter_mut().zip(stats.totals()) {
-            *sum += count;
-        }
-    }
-    for ([environment, organization, api], sums) in totals {
-        for (class, count) in CLASSES.iter().zip(sums).filter(|(_, count)| *count > 0) {
+        for (class, count) in CLASSES.iter().zip(stats.totals()).filter(|(_, count)| *count > 0) {
             let labels = [
-                ("environment", environment),
-                ("organization", organization),
-                ("api", api),
-                ("class", class),
+                ("environment", &**environment),
+                ("organization", &**organization),
+                ("api", &**api),
+                ("class", *class),
             ];
             family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&count, None)?;
         }
@@ -243,7 +234,7 @@ fn scopes(metrics: &GatewayMetrics, encoder: &mut DescriptorEncoder<'_>) -> Resu
         ("hanse_gateway_routes", "Routes in force", |gauge| gauge.routes as u64),
         (
             "hanse_gateway_unusable_resources",
-            "Resources not in use as received: at their last good version, or at none",
+            "Resources not in use as received: at their last good version, or at none; and local Routes that do not answer at all their places",
             |gauge| gauge.unusable,
         ),
     ] {

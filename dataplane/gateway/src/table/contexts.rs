@@ -19,6 +19,11 @@ impl<T: Clone> Default for ContextMap<T> {
 }
 
 impl<T: Clone> ContextMap<T> {
+    /// The value at exactly this context.
+    pub(super) fn at(&self, context: &Context) -> Option<&T> {
+        self.contexts.get(context.octets())
+    }
+
     /// Sets, or with `None` removes, the value at this context.
     pub(super) fn set(&mut self, context: &Context, value: Option<T>) {
         let depth = context.segments();

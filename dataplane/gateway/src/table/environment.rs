@@ -3,12 +3,12 @@
 //! Each scope keeps a table of its own, and each is asked. The best answer of all tables is the best answer of their union, so nothing is
 //! merged when a scope changes.
 
-use std::sync::Arc;
+use std::{cmp::Ordering, sync::Arc};
 
 use hanse_runtime::{Area, HostPattern, plain};
 use hanse_topology::ScopeId;
 
-use super::{ApiRoutes, Callers, ScopeTable, Served};
+use super::{ApiRoutes, Callers, Places, ScopeTable, Served};
 
 /// A label that no host has: it stands for every host below a `*.suffix` that has no name of its own.
 const NO_LABEL: &str = "\0";
@@ -17,7 +17,7 @@ const NO_LABEL: &str = "\0";
 #[derive(Debug, Clone)]
 pub struct EnvironmentTable {
     control: Arc<ScopeTable>,
-    /// By scope, so that of two equal places that of the first Origin is served on each gateway.
+    /// By scope, so that each gateway asks them in the same order.
     locals: Vec<Arc<ScopeTable>>,
 }
 
@@ -36,9 +36,34 @@ struct Choice<'a> {
     served: &'a Arc<Served>,
 }
 
+impl Choice<'_> {
+    /// What the owner of another route may know of it: of another Organization only the name.
+    fn name_for(&self, other: &ApiRoutes) -> String {
+        let organization = &self.served.routes.organization;
+        let route = match *organization == other.organization {
+            true => self.served.key.to_string(),
+            false => format!("the Organization {organization}"),
+        };
+        match self.table.scope.origin() {
+            None => route,
+            Some(origin) => format!("{route}, from the Origin {origin}"),
+        }
+    }
+
+    /// Whether this local route answers in place of one of an earlier table.
+    fn goes_before(&self, earlier: &Self) -> bool {
+        match self.fit.cmp(&earlier.fit) {
+            Ordering::Greater => true,
+            Ordering::Equal => earlier.table.scope.is_local() && self.served.key < earlier.served.key,
+            Ordering::Less => false,
+        }
+    }
+}
+
 impl EnvironmentTable {
     /// The environment that `control` makes, with what these local scopes add.
     pub(super) fn new(control: Arc<ScopeTable>, mut locals: Vec<Arc<ScopeTable>>) -> Self {
+        locals.retain(|table| !table.apis.is_empty()); // each costs every request a look
         locals.sort_by(|one, other| one.scope.cmp(&other.scope));
         Self { control, locals }
     }
@@ -73,15 +98,18 @@ impl EnvironmentTable {
 
     /// The route for a request. Its path is without the parameters of its segments.
     ///
-    /// A local route answers in place of one of the control plane only if it fits better and is of the same Organization: no Origin gives an
-    /// Organization the requests of another one. Of equal fits the control plane's goes first, then that of the first Origin.
+    /// A place that the control plane keeps for a route that this gateway cannot use counts where it has no other route.
+    ///
+    /// The first table that has one fixes the Organization: no Origin gives an Organization the requests of another one that the control plane
+    /// or an Origin before it serves. Within the Organization the best fit answers; of equal fits that of the control plane, then the one with
+    /// the first key, then that of the first Origin.
     fn choose(&self, owner: Option<&str>, host: &str, path: &[u8]) -> Option<Choice<'_>> {
-        let mut best = best_of(&self.control, owner, host, path);
-        let organization = owner.or(best.map(|choice| &*choice.served.routes.organization));
+        let made = best_of(&self.control, &self.control.apis, owner, host, path);
+        let mut best = made.or_else(|| best_of(&self.control, &self.control.kept, owner, host, path));
         for table in &self.locals {
-            let local = best_of(table, organization, host, path);
-            best = match (best, local) {
-                (Some(best), Some(local)) if local.fit > best.fit => Some(local),
+            let organization = owner.or(best.map(|choice| &*choice.served.routes.organization));
+            best = match (best, best_of(table, &table.apis, organization, host, path)) {
+                (Some(best), Some(local)) if local.goes_before(&best) => Some(local),
                 (best, local) => best.or(local),
             };
         }
@@ -105,43 +133,39 @@ impl EnvironmentTable {
         &self.control.callers
     }
 
-    /// At which places of a local route other routes answer instead, and which.
-    pub(super) fn lost(&self, served: &Arc<Served>) -> Vec<String> {
-        let ApiRoutes { hosts, context, .. } = &*served.routes;
-        let lost = hosts.iter().filter_map(|pattern| {
-            let host = match pattern {
-                HostPattern::Exact(name) => name.to_string(),
-                HostPattern::Suffix(suffix) => format!("{NO_LABEL}.{suffix}"),
-                HostPattern::Any => String::new(),
-            };
-            let owner = self.owner_of_plain(&host, context.octets());
-            let place = Area { host: pattern.clone(), context: context.clone() };
-            match (self.choose(owner, &host, context.octets()), owner) {
-                (Some(choice), _) if Arc::ptr_eq(choice.served, served) => None,
-                (Some(Choice { table, served, .. }), _) => Some(match table.scope.origin() {
-                    None => format!("{place} is served by {}", served.key),
-                    Some(origin) => format!("{place} is served by {} of the Origin {origin}", served.key),
-                }),
-                (None, Some(owner)) => {
-                    Some(format!("{place} belongs to the Organization {owner}, by a HostGrant"))
-                }
-                (None, None) => Some(format!("{place} is served by no route")),
-            }
-        });
-        lost.collect()
+    /// Why a local route does not answer at a host of its own, if so.
+    pub(super) fn lost(&self, served: &Arc<Served>, pattern: &HostPattern) -> Option<String> {
+        let host = match pattern {
+            HostPattern::Exact(name) => name.to_string(),
+            HostPattern::Suffix(suffix) => format!("{NO_LABEL}.{suffix}"),
+            HostPattern::Any => String::new(),
+        };
+        let context = &served.routes.context;
+        let owner = self.owner_of_plain(&host, context.octets());
+        let found = self.choose(owner, &host, context.octets());
+        if found.is_some_and(|choice| Arc::ptr_eq(choice.served, served)) {
+            return None;
+        }
+        let place = Area { host: pattern.clone(), context: context.clone() };
+        Some(match (found, owner) {
+            (Some(choice), _) => format!("{place} is served by {}", choice.name_for(&served.routes)),
+            (None, Some(owner)) => format!("{place} belongs to the Organization {owner}, by a HostGrant"),
+            (None, None) => format!("{place} is served by no route"),
+        })
     }
 }
 
-/// The best route of one table, among those of one Organization or of all.
+/// The best of these routes of one table, among those of one Organization or of all.
 fn best_of<'a>(
     table: &'a ScopeTable,
+    places: &'a Places,
     organization: Option<&str>,
     host: &str,
     path: &[u8],
 ) -> Option<Choice<'a>> {
     let found = match organization {
-        None => table.apis.find(host, |contexts| contexts.find(path, |holders| holders.first())),
-        Some(own) => table.apis.find(host, |contexts| {
+        None => places.find(host, |contexts| contexts.find(path, |holders| holders.first())),
+        Some(own) => places.find(host, |contexts| {
             contexts.find(path, |holders| holders.iter().find(|served| *served.routes.organization == *own))
         }),
     };

@@ -7,6 +7,7 @@
 
 mod allowed;
 mod claims;
+mod kept;
 mod quarantine;
 mod routes;
 mod subscriptions;
@@ -29,7 +30,7 @@ use super::{
     ApiRoutes, Caller, ConnectProfiles, HostMap, KeyDigest, ScopeTable, Served, Upstream, UpstreamId,
     callers::Callers,
 };
-use crate::metrics::ApiStats;
+use crate::metrics::{ApiCounters, ApiStats};
 
 /// Why a version that looks sound is not used.
 const POISONED: &str = "is poisoned: this gateway ended, or could not compile, before it had served this version for five minutes; \
@@ -96,12 +97,24 @@ impl ScopeIndex {
                 scope,
                 listener: None,
                 apis: HostMap::default(),
+                kept: HostMap::default(),
                 callers: Callers::default(),
+                places: 0,
             },
             origins: BTreeMap::new(),
             origin: None,
             barred: BTreeMap::new(),
         }
+    }
+
+    /// The same, with its Apis counted in `counters`, which the scopes of an environment share.
+    pub fn counting(scope: ScopeId, counters: ApiCounters) -> Self {
+        Self { routes: Routes::counting(counters), ..Self::new(scope) }
+    }
+
+    /// Changes whenever a route or the listener does.
+    pub fn places(&self) -> u64 {
+        self.table.places
     }
 
     /// The table of what is in force. Cheap.
@@ -123,6 +136,11 @@ impl ScopeIndex {
             credentials: self.table.callers.keys(),
             subscriptions: self.subscriptions.len(),
         }
+    }
+
+    /// Whether a key is not allowed at all, so that its value was never looked into.
+    pub fn is_barred(&self, key: &str) -> bool {
+        self.barred.contains_key(key)
     }
 
     /// An Origin of a scope that the control plane makes, by its key.
@@ -176,10 +194,10 @@ impl ScopeIndex {
 
     /// Has this Origin say from now on what the local scope may have; `None`: nothing. Whether that changed what is in force.
     pub fn set_origin(&mut self, origin: Option<Arc<Origin>>, profiles: &mut ConnectProfiles) -> bool {
-        let allows = |origin: &Option<Arc<Origin>>| {
-            origin.as_ref().map(|origin| (origin.kinds.clone(), origin.organizations.clone()))
-        };
-        let is_same = allows(&self.origin) == allows(&origin);
+        fn allows(origin: Option<&Origin>) -> Option<(&BTreeSet<ResourceKind>, &BTreeSet<String>)> {
+            origin.map(|origin| (&origin.kinds, &origin.organizations))
+        }
+        let is_same = allows(self.origin.as_deref()) == allows(origin.as_deref());
         self.origin = origin;
         if is_same {
             return false;
@@ -247,6 +265,9 @@ impl ScopeIndex {
         if let Err(reason) = &used {
             tracing::warn!(scope = %self.table.scope, %key, %reason, "resource cannot be used; its last good version stays");
         }
+        if ResourceKind::of_key(&key) == Some(ResourceKind::Route) && !self.table.scope.is_local() {
+            self.routes.keep(&key, used.is_err().then_some(&bytes), &mut self.table);
+        }
         self.versions.insert(key, bytes, used);
     }
 
@@ -262,7 +283,10 @@ impl ScopeIndex {
         #[cfg(test)]
         crate::testbed::meet(bytes);
         match resource {
-            Resource::Listener(listener) => self.table.listener = Some(Arc::new(listener)),
+            Resource::Listener(listener) => {
+                self.table.listener = Some(Arc::new(listener));
+                self.table.places += 1;
+            }
             Resource::Upstream(upstream) => {
                 let id = UpstreamId::new(&self.table.scope, key);
                 let upstream = Upstream::new(&id, upstream, profiles);
@@ -301,9 +325,15 @@ impl ScopeIndex {
         match ResourceKind::of_key(key) {
             None | Some(ResourceKind::Secret | ResourceKind::Neighbour) => {}
             Some(ResourceKind::Origin) => drop(self.origins.remove(key)),
-            Some(ResourceKind::Listener) => self.table.listener = None,
+            Some(ResourceKind::Listener) => {
+                self.table.listener = None;
+                self.table.places += 1;
+            }
             Some(ResourceKind::Upstream) => self.routes.remove_upstream(key, &mut touched.routes),
-            Some(ResourceKind::Route) => self.routes.remove(key, &mut self.table),
+            Some(ResourceKind::Route) => {
+                self.routes.keep(key, None, &mut self.table);
+                self.routes.remove(key, &mut self.table);
+            }
             Some(ResourceKind::Plan) => self.subscriptions.remove_plan(key, &mut touched.subscriptions),
             Some(ResourceKind::Credential) => {
                 if let Some(digest) = self.credentials.remove(key) {

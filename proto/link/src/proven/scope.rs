@@ -189,12 +189,24 @@ impl ScopeVersions {
         HeldBack { poisoned: self.poisoned.clone(), proven }
     }
 
-    /// The consumer uses what it was given.
-    pub(super) fn is_used(&mut self, now: Instant) {
-        for key in mem::take(&mut self.tried) {
+    /// The consumer uses what it was given, as far as it has `tried` to: what it has not tried may be what ends it later.
+    pub(super) fn is_used(&mut self, now: Instant, tried: impl Fn(&str) -> bool) {
+        let (tried, untried): (BTreeSet<Key>, _) =
+            mem::take(&mut self.tried).into_iter().partition(|key| tried(key));
+        self.tried = untried;
+        for key in tried {
             if let Some(unproven) = self.unproven.get_mut(&key) {
                 (unproven.since, unproven.is_used) = (now, true);
             }
+        }
+    }
+
+    /// Without anything proven, the consumer goes back to nothing of the scope. For scopes beside which others serve on: one that was never
+    /// proven must not keep them from following.
+    pub(super) fn may_go_back_to_nothing(&mut self) {
+        if self.proven.is_none() {
+            self.proven = Some(BTreeMap::new());
+            self.unnoted.extend(self.unproven.keys().cloned().chain([MARK.into()]));
         }
     }
 

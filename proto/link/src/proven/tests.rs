@@ -69,7 +69,7 @@ impl World {
 
     fn use_all(&mut self) {
         self.give();
-        self.versions.is_used(self.now);
+        self.versions.is_used(self.now, |_| true);
     }
 
     fn pass(&mut self, time: Duration) {
@@ -250,6 +250,30 @@ fn what_cannot_be_compiled_is_held_back_alone() {
     assert_eq!(world.restarted().poisoned(), [with("a", "a1"), with("b", "b1")]);
 }
 
+/// A scope beside which others serve on, and which was never served for long.
+#[test]
+fn where_nothing_was_proven_everything_may_be_held_back_also_after_a_restart() {
+    let mut world = World::new();
+    assert_eq!(world.versions.hold_all(|_| true), 0, "there is nothing to go back to");
+    world.versions.may_go_back_to_nothing();
+    assert_eq!(world.versions.hold_all(|_| true), 2);
+    let mut world = world.restarted();
+    assert_eq!(world.poisoned(), [without("a"), without("b")]);
+    world.put(3, "a", "a2");
+    assert_eq!(world.poisoned(), [without("b")]);
+}
+
+#[test]
+fn what_was_not_tried_may_be_held_back_later() {
+    let mut world = World::proven();
+    world.put(3, "a", "a2");
+    world.put(4, "b", "b2");
+    world.give();
+    world.versions.is_used(world.now, |key| key != "a");
+    assert_eq!(world.versions.hold_tried(|_| true), 1);
+    assert_eq!(world.poisoned(), [with("a", "a1")]);
+}
+
 #[test]
 fn content_that_comes_whole_is_compared() {
     let mut world = World::proven();
@@ -331,7 +355,7 @@ async fn given_a2(dir: &Path) {
         let Persistence { replicas, store, persister, durable, .. } = open(dir).await;
         let proven = ProvenVersions::open(&store, &replicas, durable, Duration::ZERO, |_| true);
         proven.give(&scope());
-        proven.is_used();
+        proven.is_used(|_, _| true);
         replicas.read(|map| proven.prove(map, Some(|_: &ScopeId, _: &str| true)));
         let (trigger, shutdown) = ShutdownTrigger::new();
         trigger.trigger();

@@ -85,6 +85,29 @@ fn an_open_tail_is_no_way_round_a_guard_in_another_scope_of_the_environment() {
     }
 }
 
+/// The same where both Routes name one Api, and where another Organization is served beside them.
+#[test]
+fn a_local_route_of_the_same_api_is_no_way_round_its_guard() {
+    let guarded = [
+        route_entry(with_key(route("orders", "/orders", &["* /*"]))),
+        upstream_entry("orders", upstream(&["http://127.0.0.1:9"])),
+    ];
+    let mut open = route("orders", "/", &["* /*"]);
+    "x".clone_into(&mut open.binding);
+    let open =
+        || vec![route_entry(open.clone()), upstream_entry("orders", upstream(&["http://127.0.0.1:9"]))];
+    let other = route_of("acme", with_key(route("carts", "/carts", &["* /*"])));
+    let control = [vec![listener("production", &[])], guarded.to_vec(), other.to_vec()].concat();
+    let (made, added) = (index("production", control), local_index("east", open()));
+    let table = RoutingTable::new(vec![made.table(), added.table()]);
+    let judge = Judge { table, now: Duration::from_secs(1) };
+    assert_eq!(judge.judge("GET /else", &[]), "* /* -> /else");
+    for respelled in ["GET //orders/1", "GET /;x/orders/1", "GET //carts/1", "GET /x;/../carts/1"] {
+        let verdict = judge.judge(respelled, &[]);
+        assert!(!verdict.contains(" -> "), "{respelled}: {verdict}");
+    }
+}
+
 #[test]
 fn parameters_of_segments_do_not_escape_a_guard() {
     let k = with_key(route(

@@ -86,7 +86,9 @@ async fn a_local_scope_serves_what_its_origin_allows() {
     // The kind Upstream is not allowed any more.
     world.advance("production", position(1, 3), vec![origin(&["acme", "shop"], &["route"])], &[]);
     world.stands(3, 1).await;
-    assert!(quarantined(&world).contains(&"upstream/acme/pets kind".to_owned()));
+    let kept = ["route/acme/pets kind", "upstream/acme/pets kind"].map(str::to_owned);
+    assert!(kept.iter().all(|kept| quarantined(&world).contains(kept)));
+    assert!(!world.serves("/carts") && !world.serves("/pets"), "no Route is in force without its Upstream");
     // One that this gateway cannot use leaves the last good one.
     world.advance("production", position(1, 4), vec![origin(&["acme"], &["route", "upstream"])], &[]);
     world.stands(4, 1).await;
@@ -183,4 +185,154 @@ async fn a_local_scope_that_comes_in_time_is_served_from_the_first_request_on() 
     world.publishes(position(7, 1), api_of("acme", "pets"), &[]);
     tokio::time::timeout(SOON, world.handle.ready.wait_for(Result::is_ok)).await.unwrap().unwrap();
     assert!(world.serves("/orders") && world.serves("/pets"));
+}
+
+/// A Route of `acme` that ends what compiles it.
+fn deadly() -> Vec<(Arc<str>, Bytes)> {
+    let url = format!("http://127.0.0.1:9{DEADLY}panic");
+    let [route, _] = route_of("acme", route("deadly", "/deadly", &["GET /"]));
+    vec![route, entry("upstream/acme/deadly", Kind::Upstream(upstream(&[&url])))]
+}
+
+#[tokio::test]
+async fn a_new_local_scope_that_cannot_be_compiled_holds_up_nothing() {
+    let mut world = World::with_local();
+    let mut made = vec![listener("production", &[]), origin(&["acme"], &["route", "upstream"])];
+    made.extend(api("orders"));
+    world.advance("production", position(1, 1), made, &[]);
+    world.publishes(position(7, 1), [deadly(), api_of("acme", "pets")].concat(), &[]);
+    world.stands(1, 1).await;
+    assert!(world.serves("/orders") && !world.serves("/pets"), "nothing of it was ever proven");
+    assert!(world.metrics.following.load(Ordering::Relaxed));
+    // What it publishes next is used, and the control plane is followed.
+    world.publishes(position(7, 2), api_of("acme", "carts"), &[]);
+    world.advance("production", position(1, 2), api("items"), &[]);
+    world.stands(2, 2).await;
+    assert!(world.serves("/items") && world.serves("/carts") && !world.serves("/pets"));
+}
+
+#[tokio::test]
+async fn what_was_barred_may_still_turn_out_deadly() {
+    let mut world = World::with_local();
+    let mut made = vec![listener("production", &[]), origin(&["shop"], &["route", "upstream"])];
+    made.extend(api("orders"));
+    world.advance("production", position(1, 1), made, &[]);
+    world.publishes(position(7, 1), [deadly(), api_of("shop", "carts")].concat(), &[]);
+    world.stands(1, 1).await;
+    assert!(world.serves("/carts"));
+    // Only now it is compiled.
+    world.advance("production", position(1, 2), vec![origin(&["shop", "acme"], &["route", "upstream"])], &[]);
+    world.stands(2, 1).await;
+    assert!(world.serves("/carts") && world.serves("/orders"));
+    assert!(quarantined(&world).contains(&"upstream/acme/deadly ".to_owned()));
+}
+
+#[tokio::test]
+async fn an_api_has_one_set_of_counters_in_all_scopes_of_an_environment() {
+    let mut world = World::with_local();
+    let mut made = vec![listener("production", &[]), origin(&["default"], &["route", "upstream"])];
+    made.extend(api("orders"));
+    world.advance("production", position(1, 1), made, &[]);
+    let mut beside = route("orders", "/orders/beside", &["GET /"]);
+    "beside".clone_into(&mut beside.binding);
+    let upstream = upstream_entry("orders", upstream(&["http://127.0.0.1:9"]));
+    world.publishes(position(7, 1), vec![route_entry(beside), upstream], &[]);
+    world.stands(1, 1).await;
+    let count = |world: &World, path: &str| {
+        let table = world.handle.table.load();
+        let environment = table.environment(Protocol::Http, "any").unwrap();
+        environment.api("any", path.as_bytes()).unwrap().stats.count(0, http::StatusCode::OK);
+    };
+    count(&world, "/orders");
+    count(&world, "/orders/beside");
+    let counted = |world: &World| world.metrics.apis().iter().map(|api| api.totals()[1]).collect::<Vec<_>>();
+    assert_eq!(counted(&world), [2]);
+    // The local Route goes, and no series falls.
+    world.publishes(position(7, 2), vec![], &["route/default/beside"]);
+    world.stands(1, 2).await;
+    assert_eq!(counted(&world), [2]);
+    count(&world, "/orders/beside");
+    assert_eq!(counted(&world), [3]);
+}
+
+/// What an Origin newly allows is remembered as good, so that a restart serves it too.
+#[tokio::test]
+async fn what_an_origin_newly_allows_is_a_last_good_version() {
+    let mut world = World::with_local();
+    let made = vec![listener("production", &[]), origin(&["acme"], &["route", "upstream"])];
+    world.advance("production", position(1, 1), made, &[]);
+    let carts = api_of("shop", "carts");
+    world.publishes(position(7, 1), carts.clone(), &[]);
+    world.stands(1, 1).await;
+    world.advance("production", position(1, 2), vec![origin(&["shop"], &["route", "upstream"])], &[]);
+    world.stands(2, 1).await;
+    assert!(world.serves("/carts"));
+    let (key, good) = carts[0].clone();
+    world.publishes(position(7, 2), vec![(key.clone(), Bytes::from_static(b"\xff"))], &[]);
+    world.stands(2, 2).await;
+    assert!(world.serves("/carts"));
+    let last_good = world.replicas.read(|map| map[&east()].last_good_of(&key).cloned());
+    assert_eq!(last_good, Some(good));
+}
+
+#[tokio::test]
+async fn local_scopes_alone_make_nothing_ready() {
+    let mut world = World::with_local();
+    let made = vec![listener("production", &[]), origin(&["acme"], &["route", "upstream"])];
+    world.advance("production", position(1, 1), made, &[]);
+    world.publishes(position(7, 1), api_of("acme", "pets"), &[]);
+    world.stands(1, 1).await;
+    assert!(world.handle.ready.borrow().is_ok());
+    world.replicas.remove(&scope("production"));
+    let gone = world.handle.ready.wait_for(Result::is_err);
+    tokio::time::timeout(SOON, gone).await.expect("in time").unwrap();
+
+    // Nor do they make a first start complete: another scope that is offered later is waited for.
+    let mut first = World::offered(&[], &[]);
+    first.link.send_modify(|status| status.offered = [east()].into());
+    let (reached, is_reached) = tokio::sync::oneshot::channel();
+    let happens = Box::new(move || reached.send(()).unwrap());
+    *first.handle.faults.meanwhile.lock().unwrap() = Some(Meanwhile { revision: 1, happens });
+    first.publishes(position(7, 1), api_of("acme", "pets"), &[]);
+    tokio::time::timeout(SOON, is_reached).await.unwrap().unwrap();
+    first.offers(&["production", "sandbox"]);
+    first.advance("production", position(1, 1), vec![listener("production", &[])], &[]);
+    let missing =
+        |ready: &Result<(), String>| ready.as_ref().is_err_and(|why| why.contains("sandbox is missing"));
+    tokio::time::timeout(SOON, first.handle.ready.wait_for(missing)).await.expect("in time").unwrap();
+}
+
+#[tokio::test]
+async fn a_route_that_is_at_its_last_good_version_and_loses_its_place_is_told_both() {
+    let mut world = World::with_local();
+    let mut made = vec![listener("production", &[]), origin(&["default"], &["route", "upstream"])];
+    made.extend(api("orders"));
+    world.advance("production", position(1, 1), made, &[]);
+    let local = |upstream: &str| {
+        let mut route = route("local", "/orders", &["GET /"]);
+        upstream.clone_into(&mut route.upstream);
+        route_entry(route)
+    };
+    let upstream = upstream_entry("local", upstream(&["http://127.0.0.1:9"]));
+    world.publishes(position(7, 1), vec![local("upstream/default/local"), upstream], &[]);
+    world.publishes(position(7, 2), vec![local("upstream/default/none")], &[]);
+    world.stands(1, 2).await;
+    let named = world.handle.effective.borrow()[&east()].quarantine.named().to_vec();
+    let found = named.iter().find(|found| found.key == "route/default/local").unwrap();
+    assert_eq!(found.field, "upstream");
+    assert!(
+        found.reason.ends_with("; any host/orders is served by route/default/orders"),
+        "{}",
+        found.reason
+    );
+}
+
+#[test]
+fn a_wait_for_local_scopes_begins_once_and_again_when_others_are_missing() {
+    let now = Instant::now();
+    let wait = LocalWait::NotYet.after(Missing::Local, now);
+    assert_eq!(wait, LocalWait::Until(now + LOCAL_WITHIN));
+    assert_eq!(wait.after(Missing::Local, now + LOCAL_WITHIN), wait);
+    assert_eq!(wait.after(Missing::Scope, now), LocalWait::NotYet);
+    assert_eq!(LocalWait::Over.after(Missing::Local, now), LocalWait::Over);
 }

@@ -1,12 +1,14 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use hanse_proto::runtime;
 use proptest::prelude::*;
+use prost::Message as _;
 
 use super::*;
 use crate::{
     table::{ConnectProfiles, Protocol, RoutingTable, index::ScopeIndex},
-    testbed::{granted, listener, local_index, route, route_of, scope},
+    testbed::{granted, index, listener, local_index, route, route_of, scope},
 };
 
 /// A route: its Organization, binding, host (empty: any) and context.
@@ -70,6 +72,13 @@ impl World {
         self.table.environment(Protocol::Http, "any.example").unwrap()
     }
 
+    /// Where a local route does not answer, and why.
+    fn lost(&self, table: usize, key: &str) -> Vec<String> {
+        self.table
+            .lost(&self.indexes[table].table().scope, self.indexes[table].in_force(key).unwrap())
+            .collect()
+    }
+
     /// Which table answers, and with which key.
     fn answer(&self, host: &str, path: &str) -> Option<(usize, String)> {
         let served = self.environment().api(host, path.as_bytes())?;
@@ -94,21 +103,24 @@ impl World {
             .iter()
             .enumerate()
             .flat_map(|(table, places)| places.iter().map(move |place| (table, place)));
-        let mut fitting: Vec<_> = all
+        let fitting: Vec<_> = all
             .filter_map(|(table, (organization, binding, pattern, context))| {
                 let fit = (fits_host(pattern, host)?, fits_path(context, path)?);
                 let is_own = owner.is_none_or(|owner| owner == *organization);
                 is_own.then(|| (fit, table, format!("route/{organization}/b{binding}"), *organization))
             })
             .collect();
-        // The best first: of equal ones the first table, and there the first key.
-        fitting.sort_by(|one, other| {
-            other.0.cmp(&one.0).then_with(|| (one.1, &one.2).cmp(&(other.1, &other.2)))
+        // The first table with a route says whose request it is: that of its best one, of equal ones of the one with the first key.
+        let first = fitting.iter().map(|(_, table, ..)| *table).min()?;
+        let of_first = fitting.iter().filter(|(_, table, ..)| *table == first);
+        let (.., organization) =
+            of_first.min_by(|one, other| other.0.cmp(&one.0).then_with(|| one.2.cmp(&other.2)))?;
+        let own = fitting.iter().filter(|(.., own)| own == organization);
+        let best = own.min_by(|one, other| {
+            let of_equal = (one.1 > 0, &one.2, one.1).cmp(&(other.1 > 0, &other.2, other.1));
+            other.0.cmp(&one.0).then(of_equal)
         });
-        if let Some((.., organization)) = fitting.iter().find(|(_, table, ..)| *table == 0).cloned() {
-            fitting.retain(|(_, table, _, own)| *table == 0 || *own == organization);
-        }
-        fitting.into_iter().next().map(|(_, table, key, _)| (table, key))
+        best.map(|(_, table, key, _)| (*table, key.clone()))
     }
 }
 
@@ -162,7 +174,7 @@ proptest! {
         for table in [1, 2] {
             for (organization, binding, host, context) in &world.tables[table] {
                 let key = format!("route/{organization}/b{binding}");
-                let lost = world.environment().lost(world.indexes[table].in_force(&key).unwrap());
+                let lost = world.lost(table, &key);
                 // A host of the pattern that no other pattern here has a name for.
                 let asked = host.replace('*', "unnamed");
                 let wins = world.naive(&asked, context) == Some((table, key));
@@ -202,26 +214,24 @@ fn a_local_route_answers_where_it_fits_better_and_only_within_its_organization()
 }
 
 #[test]
-fn of_two_origins_the_first_serves_an_equal_place_and_a_grant_decides_before() {
+fn of_two_organizations_that_of_the_first_origin_answers_and_a_grant_decides_before() {
     let [acme, shop] =
         ORGANIZATIONS.map(|organization| -> Place { (organization, 0, "api.example.com", "/orders") });
-    let lost = |world: &World, table: usize, key: &str| {
-        world.environment().lost(world.indexes[table].in_force(key).unwrap())
-    };
+    let lost = World::lost;
     for first_last in [false, true] {
         let world = World::new([vec![], vec![acme], vec![shop]], &[], first_last);
         assert_eq!(world.answer("api.example.com", "/orders").unwrap(), (1, "route/acme/b0".to_owned()));
         assert_eq!(lost(&world, 1, "route/acme/b0"), Vec::<String>::new());
         assert_eq!(
             lost(&world, 2, "route/shop/b0"),
-            ["api.example.com/orders is served by route/acme/b0 of the Origin east"]
+            ["api.example.com/orders is served by the Organization acme, from the Origin east"]
         );
         let grant = [("api.example.com", "/", "shop")];
         let world = World::new([vec![], vec![acme], vec![shop]], &grant, first_last);
         assert_eq!(world.answer("api.example.com", "/orders").unwrap().0, 2);
         assert_eq!(
             lost(&world, 1, "route/acme/b0"),
-            ["api.example.com/orders is served by route/shop/b0 of the Origin west"]
+            ["api.example.com/orders is served by the Organization shop, from the Origin west"]
         );
         let world = World::new([vec![], vec![acme], vec![]], &grant, first_last);
         assert_eq!(world.answer("api.example.com", "/orders"), None);
@@ -233,6 +243,110 @@ fn of_two_origins_the_first_serves_an_equal_place_and_a_grant_decides_before() {
         assert_eq!(world.answer("api.example.com", "/orders").unwrap().0, 0);
         assert_eq!(lost(&world, 1, "route/acme/b0"), ["api.example.com/orders is served by route/acme/b0"]);
     }
+}
+
+/// No Organization gets by a later Origin what another one has by an earlier one: neither with a longer context nor with a more special host.
+#[test]
+fn the_first_origin_that_has_a_route_fixes_the_organization() {
+    let east: Place = ("acme", 0, "", "/orders");
+    for (host, context) in [("", "/orders/v1"), ("api.example.com", "/"), ("api.example.com", "/orders/v1")] {
+        let shop: Place = ("shop", 0, host, context);
+        let world = World::new([vec![], vec![east], vec![shop]], &[], false);
+        let answer = world.answer("api.example.com", "/orders/v1/7").unwrap();
+        assert_eq!(answer, (1, "route/acme/b0".to_owned()), "{host} {context}");
+        // Of the same Organization the better one answers.
+        let own: Place = ("acme", 1, host, context);
+        let world = World::new([vec![], vec![east], vec![own]], &[], false);
+        assert_eq!(world.answer("api.example.com", "/orders/v1/7").unwrap().0, 2, "{host} {context}");
+    }
+    let world = World::new([vec![], vec![east], vec![("shop", 0, "", "/orders/v1")]], &[], false);
+    assert_eq!(
+        world.lost(2, "route/shop/b0"),
+        ["any host/orders/v1 is served by the Organization acme, from the Origin east"]
+    );
+}
+
+#[test]
+fn of_equal_places_of_an_organization_the_first_key_answers_then_the_first_origin() {
+    let [first, second] = [0, 1].map(|binding| -> Place { ("acme", binding, "", "/orders") });
+    for (control, east, west, answer) in [
+        (vec![], vec![second], vec![first], (2, "route/acme/b0")),
+        (vec![], vec![first], vec![first], (1, "route/acme/b0")),
+        (vec![second], vec![first], vec![first], (0, "route/acme/b1")),
+    ] {
+        for first_last in [false, true] {
+            let world = World::new([control.clone(), east.clone(), west.clone()], &[], first_last);
+            let (table, key) = world.answer("any.example", "/orders").unwrap();
+            assert_eq!((table, &*key), answer);
+        }
+    }
+}
+
+#[test]
+fn a_route_that_cannot_be_used_keeps_its_requests_from_other_organizations() {
+    let orders: Place = ("acme", 0, "", "/orders");
+    let [(key, bytes), upstream] = resources(orders);
+    let requires = vec!["of-a-later-release".to_owned()];
+    let later = runtime::Resource { requires, ..runtime::Resource::decode(bytes).unwrap() };
+    let mut made = control(&[("acme", 1, "", "/pets")], &[]);
+    let change = |made: &mut ScopeIndex, upserts, removals: &[&str]| {
+        let removals = removals.iter().map(|&key| key.into()).collect();
+        made.apply(upserts, removals, &mut ConnectProfiles::default());
+    };
+    change(&mut made, vec![(key, later.encode_to_vec().into()), upstream], &[]);
+    let answer = |made: &ScopeIndex, place: Place, path: &str| {
+        let table = RoutingTable::new(vec![made.table(), local("east", &[place]).table()]);
+        let environment = table.environment(Protocol::Http, "any.example").unwrap();
+        let served = environment.api("any.example", path.as_bytes()).unwrap();
+        format!("{}{}", served.key, if served.routes.blocked { " blocked" } else { "" })
+    };
+    for context in ["/", "/orders", "/orders/v1"] {
+        assert_eq!(answer(&made, ("shop", 0, "", context), "/orders/v1/7"), "route/acme/b0 blocked");
+    }
+    assert_eq!(answer(&made, ("acme", 5, "", "/orders/v1"), "/orders/v1/7"), "route/acme/b5");
+    assert_eq!(answer(&made, ("shop", 0, "", "/"), "/else"), "route/shop/b0");
+    // Mended, and gone.
+    change(&mut made, resources(orders).into(), &[]);
+    assert_eq!(answer(&made, ("shop", 0, "", "/"), "/orders/v1/7"), "route/acme/b0");
+    change(&mut made, vec![("route/acme/b0".into(), later.encode_to_vec().into())], &["route/acme/b0"]);
+    assert_eq!(answer(&made, ("shop", 0, "", "/"), "/orders/v1/7"), "route/acme/b0 blocked");
+    change(&mut made, vec![], &["route/acme/b0"]);
+    assert_eq!(answer(&made, ("shop", 0, "", "/"), "/orders/v1/7"), "route/shop/b0");
+}
+
+/// The Environment has other hosts, has them from another Environment on, or has none.
+#[test]
+fn a_local_route_at_no_host_of_its_environment_is_told() {
+    let lost = |listeners: &[(&str, &[&str])], host: &'static str| {
+        let added = local("east", &[("acme", 0, host, "/orders")]);
+        let mut tables: Vec<_> = listeners
+            .iter()
+            .map(|(environment, hosts)| index(environment, vec![listener(environment, hosts)]).table())
+            .collect();
+        if listeners.iter().all(|(environment, _)| *environment != "production") {
+            tables.push(ScopeIndex::new(scope("production")).table());
+        }
+        tables.push(added.table());
+        let table = RoutingTable::new(tables);
+        table.lost(&added.table().scope, added.in_force("route/acme/b0").unwrap()).collect::<Vec<_>>()
+    };
+    let told = |host: &str| vec![format!("{host}/orders is at no host of the Environment on this gateway")];
+    let accepts: &[(&str, &[&str])] = &[("production", &["*.example.com"])];
+    for (host, is_served) in [
+        ("", true),
+        ("api.example.com", true),
+        ("*.eu.example.com", true),
+        ("example.com", false),
+        ("api.example.org", false),
+        ("*.example.org", false),
+    ] {
+        let wanted = if is_served { vec![] } else { told(host) };
+        assert_eq!(lost(accepts, host), wanted, "{host}");
+    }
+    let taken: &[(&str, &[&str])] =
+        &[("aardvark", &["api.example.com"]), ("production", &["api.example.com"])];
+    assert_eq!(lost(taken, "api.example.com"), told("api.example.com"));
+    assert_eq!(lost(&[], ""), told("any host"));
 }
 
 #[test]

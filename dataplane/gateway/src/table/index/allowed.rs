@@ -9,6 +9,16 @@ pub(super) fn judge_key(origin: Option<&Origin>, key: &str, kind: ResourceKind) 
         return Err(Unusable::new("", "this gateway has no Origin for it that it can use"));
     };
     let (prefix, organization) = parts(key);
+    // A Route needs its Upstream: without both kinds neither is in force, in each gateway alike.
+    let needed = [ResourceKind::Route, ResourceKind::Upstream];
+    let missing = needed.iter().find(|kind| !origin.kinds.contains(kind));
+    if let (true, Some(missing)) = (origin.kinds.contains(&kind) && needed.contains(&kind), missing) {
+        let reason = format!(
+            "the Origin {} does not allow the kind {missing:?} too, and a Route needs an Upstream",
+            origin.name
+        );
+        return Err(Unusable::new("kind", reason));
+    }
     if !origin.kinds.contains(&kind) {
         return Err(Unusable::new(
             "kind",

@@ -27,15 +27,12 @@ impl<P: Eq + Hash, V: Clone> Claims<P, V> {
         claims[0].1.clone()
     }
 
-    /// All that claim `place`, by key.
-    pub(super) fn all(&self, place: &P) -> impl Iterator<Item = &V> {
-        self.by_place.get(place).into_iter().flatten().map(|(_, value)| value)
-    }
-
     /// Gives up the claim of `key`. Returns whose value holds now.
     pub(super) fn withdraw(&mut self, place: &P, key: &Arc<str>) -> Option<V> {
         let claims = self.by_place.get_mut(place)?;
-        claims.retain(|(own, _)| own != key);
+        if let Ok(at) = claims.binary_search_by(|(own, _)| own.cmp(key)) {
+            claims.remove(at);
+        }
         let holder = claims.first().map(|(_, value)| value.clone());
         if holder.is_none() {
             self.by_place.remove(place);

@@ -8,11 +8,14 @@ use std::{
 use bytes::Bytes;
 use hanse_runtime::{Context, HostPattern, Unusable};
 
-use super::{Key, claims::Claims, users::Users, versions::Versions};
+use super::{Key, claims::Claims, kept, users::Users, versions::Versions};
 use crate::{
-    metrics::ApiStats,
-    table::{ApiRoutes, ScopeTable, Served, Upstream, callers::OwnedId},
+    metrics::{ApiCounters, ApiStats},
+    table::{ApiRoutes, Places, ScopeTable, Served, Upstream, callers::OwnedId},
 };
+
+/// A host and a context, and the Organization that has a route there: some requests there may be its own.
+type Place = (HostPattern, Context, Box<str>);
 
 /// Every route of a scope, with the version of it that is served.
 #[derive(Debug, Default)]
@@ -21,7 +24,13 @@ pub(super) struct Routes {
     entries: BTreeMap<Key, Entry>,
     /// Routes by the upstream they want, and by the one they are served with where that is another.
     by_upstream: Users,
-    claims: Claims<(HostPattern, Context), Arc<Served>>,
+    claims: Claims<Place, Arc<Served>>,
+    /// What keeps the places of routes that cannot be used.
+    kept: BTreeMap<Key, Arc<Served>>,
+    kept_claims: Claims<Place, Arc<Served>>,
+    /// Of the whole environment.
+    counters: ApiCounters,
+    /// Of the Apis here.
     stats: HashMap<OwnedId, Arc<ApiStats>>,
     /// An Api may have lost its last route since the last sweep.
     stale_stats: bool,
@@ -62,6 +71,11 @@ impl InForce {
 }
 
 impl Routes {
+    /// No route. What is served counts here.
+    pub(super) fn counting(counters: ApiCounters) -> Self {
+        Self { counters, ..Self::default() }
+    }
+
     /// How many are served.
     pub(super) fn served(&self) -> usize {
         self.entries.values().filter(|entry| entry.in_force.is_some()).count()
@@ -125,9 +139,9 @@ impl Routes {
         if let Some(in_force) = entry.in_force {
             self.by_upstream.leave(in_force.upstream(), key);
             for place in places(&in_force.served.routes) {
-                self.claims.withdraw(&place, key);
-                set(table, &place, self.claims.all(&place));
+                set(&mut table.apis, &place, self.claims.withdraw(&place, key));
             }
+            table.places += 1;
             self.stale_stats = true;
         }
     }
@@ -154,17 +168,13 @@ impl Routes {
     fn serve(&mut self, key: &Key, next: Next, table: &mut ScopeTable) {
         let Next { routes, from, upstream, upstream_from } = next;
         let Some(entry) = self.entries.get_mut(key) else { return };
-        let stats = self.stats.entry(routes.id).or_insert_with(|| {
-            Arc::new(ApiStats::new(table.scope.environment(), &routes.organization, &routes.api))
-        });
-        let (key_of, stats) = (key.clone(), stats.clone());
-        let served = Arc::new(Served { key: key_of, routes: routes.clone(), upstream, stats });
+        let stats = stats_of(&mut self.stats, &self.counters, table, &routes);
+        let served = Arc::new(Served { key: key.clone(), routes: routes.clone(), upstream, stats });
         let now = InForce { served: served.clone(), from, upstream_from };
         if let Some(before) = entry.in_force.replace(now) {
             let left = places(&before.served.routes).filter(|old| !places(&routes).any(|new| new == *old));
             for place in left {
-                self.claims.withdraw(&place, key);
-                set(table, &place, self.claims.all(&place));
+                set(&mut table.apis, &place, self.claims.withdraw(&place, key));
             }
             if before.upstream() != &routes.upstream && entry.wanted.upstream != *before.upstream() {
                 self.by_upstream.leave(before.upstream(), key);
@@ -172,9 +182,30 @@ impl Routes {
             self.stale_stats |= before.served.routes.id != routes.id;
         }
         for place in places(&routes) {
-            self.claims.claim(place.clone(), key, served.clone());
-            set(table, &place, self.claims.all(&place));
+            let holder = self.claims.claim(place.clone(), key, served.clone());
+            set(&mut table.apis, &place, Some(holder));
         }
+        table.places += 1;
+    }
+
+    /// Keeps the place of a route that cannot be used; `None`: it can, or there is no such route any more.
+    pub(super) fn keep(&mut self, key: &Key, unusable: Option<&Bytes>, table: &mut ScopeTable) {
+        if let Some(before) = self.kept.remove(key) {
+            for place in places(&before.routes) {
+                set(&mut table.kept, &place, self.kept_claims.withdraw(&place, key));
+            }
+            table.places += 1;
+            self.stale_stats = true;
+        }
+        let Some(routes) = unusable.and_then(kept::place_of).map(Arc::new) else { return };
+        let stats = stats_of(&mut self.stats, &self.counters, table, &routes);
+        let served = Arc::new(Served { key: key.clone(), routes: routes.clone(), upstream: None, stats });
+        for place in places(&routes) {
+            let holder = self.kept_claims.claim(place.clone(), key, served.clone());
+            set(&mut table.kept, &place, Some(holder));
+        }
+        self.kept.insert(key.clone(), served);
+        table.places += 1;
     }
 
     /// What is to be served of a route: its newest good version; while that one's upstream cannot be used, the version
@@ -213,29 +244,42 @@ impl Routes {
         if !std::mem::take(&mut self.stale_stats) {
             return;
         }
-        let in_force = self.entries.values().filter_map(|entry| entry.in_force.as_ref());
-        let served: HashSet<OwnedId> = in_force.map(|in_force| in_force.served.routes.id).collect();
+        let in_force = self.entries.values().filter_map(|entry| Some(&entry.in_force.as_ref()?.served));
+        let served: HashSet<OwnedId> =
+            in_force.chain(self.kept.values()).map(|served| served.routes.id).collect();
         self.stats.retain(|id, _| served.contains(id));
     }
 }
 
-fn places(routes: &ApiRoutes) -> impl Iterator<Item = (HostPattern, Context)> + '_ {
-    routes.hosts.iter().map(|host| (host.clone(), routes.context.clone()))
+fn places(routes: &ApiRoutes) -> impl Iterator<Item = Place> + '_ {
+    routes.hosts.iter().map(|host| (host.clone(), routes.context.clone(), routes.organization.clone()))
 }
 
-/// Serves the routes that claim a place: the first of each Organization, because an Organization may own some requests there.
-fn set<'a>(
-    table: &mut ScopeTable,
-    (host, context): &(HostPattern, Context),
-    claims: impl Iterator<Item = &'a Arc<Served>>,
-) {
-    let mut holders: Vec<Arc<Served>> = Vec::new();
-    for served in claims {
-        if holders.iter().all(|first| first.routes.organization != served.routes.organization) {
-            holders.push(served.clone());
-        }
+/// Counters of an Api: those of the environment's other scopes, where they serve it too.
+fn stats_of(
+    stats: &mut HashMap<OwnedId, Arc<ApiStats>>,
+    counters: &ApiCounters,
+    table: &ScopeTable,
+    routes: &ApiRoutes,
+) -> Arc<ApiStats> {
+    let stats = stats.entry(routes.id).or_insert_with(|| {
+        counters.of(routes.id, table.scope.environment(), &routes.organization, &routes.api)
+    });
+    stats.clone()
+}
+
+/// Serves the route that holds a place for its Organization, beside those of other Organizations. Costs what changes, however many claim the place.
+fn set(at: &mut Places, (host, context, organization): &Place, holder: Option<Arc<Served>>) {
+    let mut contexts = at.at(host).cloned().unwrap_or_default();
+    let holders = contexts.at(context).map(|holders| &**holders).unwrap_or_default();
+    let is_own = |served: &&Arc<Served>| served.routes.organization == *organization;
+    let before = holders.iter().find(is_own);
+    if before.map(Arc::as_ptr) == holder.as_ref().map(Arc::as_ptr) {
+        return;
     }
-    let mut contexts = table.apis.at(host).cloned().unwrap_or_default();
+    let others = holders.iter().filter(|served| !is_own(served));
+    let mut holders: Vec<_> = others.cloned().chain(holder).collect();
+    holders.sort_by(|one, other| one.key.cmp(&other.key));
     contexts.set(context, (!holders.is_empty()).then(|| holders.into()));
-    table.apis.set(host, (!contexts.is_empty()).then_some(contexts));
+    at.set(host, (!contexts.is_empty()).then_some(contexts));
 }

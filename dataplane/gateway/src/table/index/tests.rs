@@ -27,6 +27,13 @@ fn serves(index: &ScopeIndex, path: &str) -> String {
     )
 }
 
+/// Whether the Api that answers is blocked.
+fn is_blocked(index: &ScopeIndex, path: &str) -> bool {
+    let table = RoutingTable::new(vec![index.table()]);
+    let environment = table.environment(Protocol::Http, "any.example").unwrap();
+    environment.api("any.example", path.as_bytes()).unwrap().routes.blocked
+}
+
 fn change(index: &mut ScopeIndex, upserts: Vec<(Key, Bytes)>) {
     index.apply(upserts, Vec::new(), &mut ConnectProfiles::default());
 }

@@ -28,7 +28,8 @@ fn a_scheme_of_a_later_release_is_not_taken_for_none() {
             upstream_entry("orders", upstream(&["http://a:1"])),
         ],
     );
-    assert_eq!(serves(&fresh, "/orders"), "nothing");
+    assert_eq!(serves(&fresh, "/orders"), "orders r1 -");
+    assert!(is_blocked(&fresh, "/orders"), "its place is kept");
     assert_eq!(reasons(&fresh), ["route/default/orders security"]);
     change(&mut fresh, vec![route_entry(route("orders", "/orders", &["GET /"]))]);
     assert_eq!((serves(&fresh, "/orders").as_str(), reasons(&fresh).len()), ("orders r1 a:1", 0));
