@@ -1,8 +1,8 @@
 //! Which changes need a second owner: those of a guarded Environment.
 //!
 //! An Environment is guarded while it has `approval`, by the state before the change. A change concerns it in three ways: it changes the
-//! Environment itself; it changes a HostGrant that holds there, before or after; or it changes a Binding there, or what that Binding
-//! serves. For example, a new Upstream address of a Binding changes what the Binding serves.
+//! Environment itself; it changes a HostGrant or an Origin that names it, before or after; or it changes a Binding there, or what that
+//! Binding serves. For example, a new Upstream address of a Binding changes what the Binding serves.
 
 use std::collections::BTreeSet;
 
@@ -66,6 +66,10 @@ impl<'a> Guards<'a> {
             Kind::Environment => guarded(vec![&key.name]),
             Kind::HostGrant => {
                 let specs = sides.into_iter().filter_map(|state| state.host_grant_spec(key));
+                guarded(specs.flat_map(|spec| &spec.environments).collect())
+            }
+            Kind::Origin => {
+                let specs = sides.into_iter().filter_map(|state| state.origin_spec(key));
                 guarded(specs.flat_map(|spec| &spec.environments).collect())
             }
             Kind::Binding => {

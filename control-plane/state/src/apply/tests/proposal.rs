@@ -146,6 +146,18 @@ fn what_concerns_a_guarded_environment_needs_a_second_owner() {
     needs(&world, vec![delete("HostGrant shop", false)]);
     let other = "{kind: HostGrant, name: new, spec: {environments: [sandbox, production], host: b.example, organization: default}}";
     needs(&world, put(other));
+    // An Origin that names it, before or after.
+    let origin = |environment: &str| {
+        put(&format!(
+            "{{kind: Origin, name: pods, spec: {{region: eu-west, environments: [{environment}], organizations: [default], kinds: [Route], holders: [agent-1]}}}}"
+        ))
+    };
+    needs(&world, origin("production"));
+    let mut with_origin = world.clone();
+    let number = with_origin.propose("ann", origin("production"));
+    with_origin.approve("bob", number).unwrap();
+    needs(&with_origin, origin("sandbox"));
+    needs(&with_origin, vec![delete("Origin pods", false)]);
     // A Binding there, before or after.
     needs(&world, put(ONE_REGION));
     needs(&world, vec![delete("Binding orders-production", false)]);
