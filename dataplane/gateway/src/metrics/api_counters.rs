@@ -9,9 +9,12 @@ use hanse_topology::Name;
 use super::ApiStats;
 use crate::{table::OwnedId, weak::WeakMap};
 
+/// An Api of an environment.
+type ApiOf = (Option<Name>, OwnedId);
+
 /// The counters of all Apis that scopes serve. Cloning shares them.
 #[derive(Debug, Clone, Default)]
-pub struct ApiCounters(Arc<Mutex<WeakMap<(Option<Name>, OwnedId), ApiStats>>>);
+pub struct ApiCounters(Arc<Mutex<WeakMap<ApiOf, ApiStats>>>);
 
 impl ApiCounters {
     /// Those of an Api, at zero where no scope of the environment serves it.

@@ -167,6 +167,25 @@ proptest! {
         }
     }
 
+    /// Whatever a table adds, no Organization gets a request for which only others have routes in an earlier table.
+    #[test]
+    fn no_table_gives_an_organization_the_requests_of_another(control in places(), east in places(), west in places()) {
+        let world = World::new([control, east, west], &[], false);
+        for (host, path) in ASKED.iter().flat_map(|host| PATHS.map(|path| (host, path))) {
+            let with_route = |places: &Vec<Place>| -> BTreeSet<&str> {
+                let fits = |(_, _, pattern, context): &&Place| {
+                    fits_host(pattern, host).is_some() && fits_path(context, path).is_some()
+                };
+                places.iter().filter(fits).map(|(organization, ..)| *organization).collect()
+            };
+            let first = world.tables.iter().map(with_route).find(|organizations| !organizations.is_empty());
+            let answer = world.answer(host, path).map(|(_, key)| key);
+            prop_assert_eq!(answer.is_some(), first.is_some());
+            let own = answer.as_ref().and_then(|key| key.split('/').nth(1));
+            prop_assert!(own.is_none_or(|own| first.unwrap().contains(own)), "{} {}: {:?}", host, path, answer);
+        }
+    }
+
     /// A local place that is told as lost answers no request of its own place, and every other one does.
     #[test]
     fn a_place_is_told_as_lost_if_it_is(control in places(), east in places(), west in places(), grants in 0..=GRANTS.len()) {
