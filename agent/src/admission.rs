@@ -6,7 +6,7 @@ use hanse_identity::{Credentials, PeerKeys};
 use hanse_link::{Admission, HeldHead, KeptRoots, LinkStatus, Offer, Revoked, TrustedRoots, Unknown};
 use hanse_local::HoldingHandle;
 use hanse_process::Shutdown;
-use hanse_topology::{Identity, ScopeId};
+use hanse_topology::{Identity, Role, ScopeId};
 use tokio::sync::watch;
 
 use crate::gateways::Gateways;
@@ -124,6 +124,16 @@ impl Admission for GatewayAdmission {
         }
     }
 
+    /// The port admits other agents too, and those may call nothing but the Neighbours service.
+    fn may_call(&self, peer: &Identity, _keys: &PeerKeys) -> Result<(), Unknown> {
+        match peer.role {
+            Role::Gateway => Ok(()),
+            Role::Server | Role::Agent => Err(Unknown {
+                why: format!("{peer} is no gateway, and only gateways follow an agent's scopes"),
+            }),
+        }
+    }
+
     fn revoked_for(&self, _peer: &Identity) -> Option<Revoked> {
         self.revoked.borrow().clone()
     }
@@ -213,6 +223,11 @@ mod tests {
         assert!(why(&stranger, b"first").contains("did not admit gateway-2.gateway.eu-west"));
         let foreign = Identity::gateway(name("gateway-1"), name("us-east"));
         assert!(why(&foreign, b"first").contains("did not admit gateway-1.gateway.us-east"));
+        assert!(admission.may_call(&stranger, &keys(b"first")).is_ok(), "the call itself decides");
+        let may_call = |peer: &Identity| admission.may_call(peer, &keys(b"first"));
+        for peer in [&own, &Identity::server(name("cp-1"))] {
+            assert!(may_call(peer).unwrap_err().why.contains("is no gateway"), "{peer}");
+        }
 
         // Its entry was removed, and another key has its name: the streams of the first are looked at again.
         admit(b"second", &[]);

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use hanse_link::{StoreKey, Wanted};
+use hanse_link::{StoreKey, Wanted, dialable, is_loopback};
 use hanse_node::NodeConfig;
 use hanse_topology::{Name, Role};
 use serde::{Deserialize, Serialize};
@@ -30,7 +30,8 @@ pub struct Config {
     pub join_token_file: Option<PathBuf>,
     /// The addresses it binds.
     pub listen: Addresses,
-    /// The addresses gateways reach it at, where they differ from `listen`.
+    /// The addresses gateways and other agents of its region reach it at, where they differ from `listen`. Without it, an agent that
+    /// listens on all interfaces is no relay, for others cannot find it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advertise: Option<Addresses>,
 }
@@ -67,6 +68,14 @@ impl Config {
     /// Where others reach the agent.
     pub(crate) fn advertised(&self) -> &Addresses {
         self.advertise.as_ref().unwrap_or(&self.listen)
+    }
+
+    /// Where other agents of the region find it; `None`: nowhere. A loopback address leads them to themselves. It counts only where
+    /// the agent reaches a control node by one: all of the region runs on one machine then.
+    pub(crate) fn found_at(&self) -> Option<&str> {
+        let address = dialable(&self.advertised().federation)?;
+        let is_found = !is_loopback(address) || self.servers.iter().any(|server| is_loopback(server));
+        is_found.then_some(address)
     }
 
     /// The directory of the regional intermediate.

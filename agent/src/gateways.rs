@@ -11,7 +11,7 @@ use std::{
 };
 
 use hanse_identity::{KeyDigest, LiveTrust, PeerKeys};
-use hanse_link::{Below, SubscriberRecord, dialable, report_of};
+use hanse_link::{Below, SubscriberRecord, report_of};
 use hanse_process::{Shutdown, WallClock, json_file, telemetry};
 use hanse_proto::sync::{Facts, GatewayKey, MintedToken, Report};
 use hanse_topology::{Identity, Name, Role, ScopeId};
@@ -305,7 +305,7 @@ impl Gateways {
         let revoked_gateways = self.revoked(trust);
         let minted_tokens = self.minted.lock().clone();
         let left_out = below.left_out;
-        let address = dialable(&self.config.advertised().federation).unwrap_or_default().to_owned();
+        let address = self.config.found_at().unwrap_or_default().to_owned();
         let facts =
             Facts { unheard, unheard_total, left_out, revoked_gateways, minted_tokens, address, ..own };
         report_of(&facts, below.row)

@@ -6,9 +6,8 @@ use hanse_identity::{
     Alpn, Authority, Clients, LiveAuthority, LiveCredentials, MAX_ENROLMENT_BYTES, Ports, server_tls,
 };
 use hanse_link::{
-    EffectiveSource, Freshness, LinkStatus, MAX_AGENT_MESSAGE_BYTES, MAX_GATEWAY_MESSAGE_BYTES,
-    NeighbourService, ReportSource, SubscriberHandle, Subscribers, neighbour_service, own_facts,
-    publisher_service,
+    EffectiveSource, Freshness, LinkStatus, MAX_GATEWAY_MESSAGE_BYTES, NeighbourService, SubscriberHandle,
+    Subscribers, neighbour_service, publisher_service,
 };
 use hanse_local::{Holding, Wishes};
 use hanse_node::{Consumer, JoinedNode, Shell};
@@ -20,7 +19,7 @@ use hanse_proto::{
 use hanse_topology::{Identity, Name, Role};
 use tokio::sync::{Mutex, watch};
 use tonic::service::Routes;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{
     Config, Error,
@@ -73,8 +72,7 @@ pub async fn run_with_origins(
         gateways.watch_directory(clock, shutdown)
     });
     let subscribers = Subscribers::new();
-    let report = reports(&node, &gateways, &subscribers);
-    let link = follow(&node, report.clone(), &subscribers)?;
+    let link = follow(&node, &gateways, &subscribers)?;
     shell.ready_by(link.status.clone(), readiness);
 
     let (replicas, origins) = (node.replicas.clone(), node.origins.clone());
@@ -99,7 +97,7 @@ pub async fn run_with_origins(
         MAX_GATEWAY_MESSAGE_BYTES,
         shutdown.clone(),
     );
-    let neighbours = neighbours(&node, &config.region, local, link.freshness, report, &subscribers);
+    let neighbours = neighbours(&node, &config.region, local, link.freshness);
     // A certificate of another region is of no use at either port.
     let (roles, region, trust) =
         (Role::Agent.admits().collect::<Vec<_>>(), Some(config.region.clone()), node.trust.clone());
@@ -120,6 +118,13 @@ pub async fn run_with_origins(
     let service = EnrolmentServer::new(service).max_decoding_message_size(MAX_ENROLMENT_BYTES);
     shell.serve_grpc("enrolment", enrolment, ports.enrolment, tls, Routes::new(service));
 
+    if config.found_at().is_none() {
+        warn!(
+            address = config.advertised().federation,
+            "other agents of the region cannot find this one at this address, so it is no relay, and no relay follows what it \
+             publishes of local scopes: set advertise.federation to the HOST:PORT that others reach its federation port at"
+        );
+    }
     info!(name = %config.name, region = %config.region, "this agent serves");
     shutdown.wait().await;
     node.close().await;
@@ -127,7 +132,12 @@ pub async fn run_with_origins(
 }
 
 /// Follows the control nodes. What the agent holds is in use as it is, for it relays it.
-fn follow(node: &JoinedNode, report: Reports, subscribers: &Subscribers) -> Result<SubscriberHandle, Error> {
+fn follow(
+    node: &JoinedNode,
+    gateways: &Arc<Gateways>,
+    subscribers: &Subscribers,
+) -> Result<SubscriberHandle, Error> {
+    let report = reports(node, gateways, subscribers);
     let report_on = Some(subscribers.changed());
     let consumer = Consumer { effective: EffectiveSource::Immediate, report, report_on, relays: true };
     Ok(node.follow(consumer)?)
@@ -148,25 +158,20 @@ fn reports(node: &JoinedNode, gateways: &Arc<Gateways>, subscribers: &Subscriber
     })
 }
 
-/// Follows other agents of the region, and serves them. They get the report that control nodes get. What they say of themselves goes
-/// no further up.
+/// Follows other agents of the region, and serves them. They get no report: nothing reads it there, and some of them may not learn all
+/// that it names.
 fn neighbours(
     node: &JoinedNode,
     region: &Name,
     local: LocalScopes,
     freshness: watch::Receiver<Freshness>,
-    report: Reports,
-    subscribers: &Subscribers,
 ) -> NeighbourService {
-    let (shell, own, roots) = (&node.shell, node.credentials.identity(), node.roots.clone());
-    let report: ReportSource = Arc::new(move || report(own_facts(roots.status())));
+    let (shell, own) = (&node.shell, node.credentials.identity());
     let common = neighbours::Common {
         credentials: node.credentials.clone(),
         trust: node.trust.clone(),
         replicas: node.replicas.clone(),
         origins: node.origins.clone(),
-        report,
-        report_on: subscribers.changed(),
     };
     let links = Links::new(region.clone(), common, shell.supervisor.part(shell.shutdown.clone()));
     let directory = links.directory();
@@ -181,7 +186,7 @@ fn neighbours(
         freshness,
         Subscribers::new(),
         own.to_string(),
-        MAX_AGENT_MESSAGE_BYTES,
+        MAX_GATEWAY_MESSAGE_BYTES,
         shell.shutdown.clone(),
     )
 }

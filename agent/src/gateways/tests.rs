@@ -275,12 +275,20 @@ fn an_agent_says_the_address_that_others_can_dial() {
         let (listen, advertise) = (addresses(listen), advertise.map(addresses));
         Config { listen, advertise, ..Config::clone(&world.config) }
     };
-    let [public, any, advertised] = [
+    let here = Config { servers: vec!["127.0.0.1:7444".into()], ..config("127.0.0.1:7445", None) };
+    let [public, any, advertised, loopback] = [
         config("10.0.0.7:7444", None),
         config("0.0.0.0:7444", None),
         config("0.0.0.0:7444", Some("agent-1.example:7444")),
+        config("127.0.0.1:7445", None),
     ];
-    for (config, wanted) in [(public, "10.0.0.7:7444"), (any, ""), (advertised, "agent-1.example:7444")] {
+    for (config, wanted) in [
+        (public, "10.0.0.7:7444"),
+        (any, ""),
+        (advertised, "agent-1.example:7444"),
+        (loopback, ""),
+        (here, "127.0.0.1:7445"),
+    ] {
         world.config = Arc::new(config);
         assert_eq!(said(&world), wanted);
     }

@@ -10,18 +10,18 @@ use std::{
 use axum::{Json, Router, routing::get};
 use hanse_identity::{LiveCredentials, LiveTrust, TlsError, client_tls_to};
 use hanse_link::{
-    EffectiveSource, LinkStatus, ReplicaMap, Replicas, ReportSource, Service, SubscriberOptions,
-    SubscriberTask, Wanted,
+    EffectiveSource, LinkStatus, ReplicaMap, Replicas, Service, SubscriberOptions, SubscriberTask, Wanted,
 };
 use hanse_local::{Directory, DirectoryReader, Origins, Target, followed};
 use hanse_process::{Shutdown, Supervisor, telemetry};
-use hanse_topology::{Identity, Name, Position, ScopeId};
+use hanse_sync::Heads;
+use hanse_topology::{Identity, Name, Position};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tracing::{error, info};
 
-use super::merge::Merge;
+use super::{held_by::HeldBy, merge::Merge};
 
 /// Least time between two looks at who is to be followed. The hub changes many times a second, and its agents seldom.
 const LOOK_SPACING: Duration = Duration::from_millis(250);
@@ -37,10 +37,6 @@ pub(crate) struct Common {
     pub(crate) replicas: Replicas,
     /// The Origins that it knows.
     pub(crate) origins: Origins,
-    /// Makes the report that control nodes get. Neighbours get the same.
-    pub(crate) report: ReportSource,
-    /// Has a report sent before its time.
-    pub(crate) report_on: watch::Receiver<u64>,
 }
 
 /// Starts and stops links, so that the agents are followed that the directory and the Origins name.
@@ -48,6 +44,8 @@ pub(crate) struct Links {
     common: Common,
     supervisor: Supervisor,
     running: BTreeMap<Name, Running>,
+    /// The agents that could not be followed, as they were then: each is said once.
+    failed: BTreeMap<Name, Target>,
     reader: DirectoryReader,
     directory: watch::Sender<Arc<Directory>>,
     shown: Shown,
@@ -67,6 +65,8 @@ struct ShownLink {
     address: String,
     status: watch::Receiver<LinkStatus>,
     hub: Replicas,
+    /// When the agent began to follow. A link that never stood has been down since then.
+    begun: Instant,
 }
 
 impl fmt::Debug for Links {
@@ -78,8 +78,9 @@ impl fmt::Debug for Links {
 impl Links {
     /// No link yet. `supervisor` is for the links alone: what it runs ends with them.
     pub(crate) fn new(region: Name, common: Common, supervisor: Supervisor) -> Self {
-        let (running, directory, shown) = (BTreeMap::new(), watch::Sender::default(), Shown::default());
-        Self { common, supervisor, running, reader: DirectoryReader::new(region), directory, shown }
+        let (running, failed) = Default::default();
+        let (directory, shown) = (watch::Sender::default(), Shown::default());
+        Self { common, supervisor, running, failed, reader: DirectoryReader::new(region), directory, shown }
     }
 
     /// The agents of the region, as the last look found them.
@@ -112,7 +113,14 @@ impl Links {
 
     fn look(&mut self, shutdown: &Shutdown) {
         if let Some(agents) = self.common.replicas.read(|replicas| self.reader.read(replicas)) {
-            self.directory.send_replace(Arc::new(agents));
+            // The scope's position moves with each revision of the control plane, and its agents seldom.
+            self.directory.send_if_modified(|known| {
+                let is_news = **known != agents;
+                if is_news {
+                    *known = Arc::new(agents);
+                }
+                is_news
+            });
         }
         let own = self.common.credentials.identity();
         let wanted = followed(&own.name, &self.directory.borrow(), &self.common.origins.holders());
@@ -124,39 +132,51 @@ impl Links {
             }
             stays
         });
+        self.failed.retain(|name, target| wanted.get(name) == Some(target));
         for (name, target) in wanted {
             if self.running.contains_key(&name) {
                 continue;
             }
-            info!(agent = %name, address = target.address, "following this agent");
             match self.start(&name, &target, shutdown.clone()) {
-                Ok(part) => drop(self.running.insert(name, Running { target, _part: part })),
-                Err(error) => error!(agent = %name, error = %telemetry::causes(&error), "cannot follow"),
+                Ok(part) => {
+                    info!(agent = %name, address = target.address, "following this agent");
+                    self.failed.remove(&name);
+                    self.running.insert(name, Running { target, _part: part });
+                }
+                Err(error) => {
+                    if self.failed.insert(name.clone(), target).is_none() {
+                        error!(agent = %name, error = %telemetry::causes(&error), "cannot follow this agent");
+                    }
+                }
             }
         }
     }
 
     /// Follows one agent, with a hub of the link's own.
     fn start(&self, name: &Name, target: &Target, shutdown: Shutdown) -> Result<Supervisor, TlsError> {
-        let Common { credentials, trust, replicas, origins, report, report_on } = &self.common;
+        let Common { credentials, trust, replicas, origins } = &self.common;
         let peer = Identity { name: name.clone(), ..credentials.identity() };
         let options = SubscriberOptions {
             identity: credentials.identity(),
             publishers: watch::channel(vec![target.address.clone()]).1,
             tls: client_tls_to(credentials, trust.clone(), peer, target.key)?,
-            wanted: Wanted::All,
+            wanted: Wanted::Local,
             service: Service::Neighbours,
         };
+        let heads: Arc<dyn Heads> = match target.is_relay {
+            true => Arc::new(origins.clone()),
+            false => Arc::new(HeldBy { origins: origins.clone(), holder: name.clone() }),
+        };
         // As far as the agent is itself, so that nothing is sent that it has.
-        let hub = replicas.copy_of(ScopeId::is_local);
-        let (task, handle) =
-            SubscriberTask::new(options, hub.clone(), EffectiveSource::Immediate, Some(report.clone()));
-        let task = task.with_heads(Arc::new(origins.clone())).with_report_on(report_on.clone());
+        let hub = replicas.copy_of(|scope| scope.is_local() && heads.wants(scope));
+        let (task, handle) = SubscriberTask::new(options, hub.clone(), EffectiveSource::Immediate, None);
+        let task = task.with_heads(heads.clone());
         let part = self.supervisor.part(shutdown);
         part.spawn("neighbour-link", task, SubscriberTask::run);
-        let merge = Merge { link: hub.clone(), own: replicas.clone(), origins: origins.clone() };
+        let merge = Merge { link: hub.clone(), own: replicas.clone(), heads, origins: origins.clone() };
         part.spawn("neighbour-merge", merge, Merge::run);
-        let link = ShownLink { address: target.address.clone(), status: handle.status, hub };
+        let link =
+            ShownLink { address: target.address.clone(), status: handle.status, hub, begun: Instant::now() };
         self.shown.0.lock().insert(name.clone(), link);
         Ok(part)
     }
@@ -192,7 +212,7 @@ fn page(
 ) -> Value {
     let link = |(name, link): (&Name, &ShownLink)| {
         let status = link.status.borrow();
-        let since = status.since.map(|since| now.saturating_duration_since(since).as_secs());
+        let since = now.saturating_duration_since(status.since.unwrap_or(link.begun)).as_secs();
         json!({
             "agent": name,
             "address": link.address,

@@ -2,11 +2,16 @@
 //!
 //! Several links bring the same scopes, and each may be behind another one. The greatest head wins: a replica moves only to a head that
 //! its origin signed and that follows the one held. So it moves at most once for each revision of the origin, whatever way it came.
+//!
+//! A head counts only while the present Origin names its holder. A head that does not count is never brought, and any head that counts
+//! takes its place: for example, the head of a holder that lost its key gives way to the first head of the holder's new key.
+
+use std::sync::Arc;
 
 use hanse_link::{Replica, Replicas};
 use hanse_local::Origins;
 use hanse_process::Shutdown;
-use hanse_sync::{AdvanceError, Prepared};
+use hanse_sync::{AdvanceError, Heads, Prepared, ReplicaMap};
 use hanse_topology::{Position, ScopeId};
 use tracing::{debug, warn};
 
@@ -17,19 +22,24 @@ pub(super) struct Merge {
     pub(super) link: Replicas,
     /// What the agent holds.
     pub(super) own: Replicas,
+    /// Which scopes the link follows, and whose heads count.
+    pub(super) heads: Arc<dyn Heads>,
+    /// Says when that changes.
     pub(super) origins: Origins,
 }
 
 impl Merge {
-    /// Follows the link's hub until the shutdown.
+    /// Follows the link's hub, the Origins and who is revoked, until the shutdown.
     pub(super) async fn run(self, shutdown: Shutdown) {
         let (mut changed, mut origins) = (self.link.subscribe(), self.origins.changed());
+        let mut refused = self.origins.refused();
         loop {
             self.step();
             tokio::select! {
                 () = shutdown.wait() => return,
                 changed = changed.changed() => if changed.is_err() { return },
                 changed = origins.changed() => if changed.is_err() { return },
+                changed = refused.changed() => if changed.is_err() { return },
             }
         }
     }
@@ -38,19 +48,18 @@ impl Merge {
         let local = |scope: &&ScopeId| scope.is_local();
         let scopes: Vec<ScopeId> = self.link.read(|map| map.keys().filter(local).cloned().collect());
         for scope in scopes {
-            // A local scope ends with its Origin. It must not come back from here.
-            if self.origins.get(&scope).is_none() {
-                self.link.remove(&scope);
-            } else {
-                self.bring(&scope);
+            // A local scope ends with its Origin, in the link's hub too.
+            match self.heads.wants(&scope) {
+                true => self.bring(&scope),
+                false => drop(self.link.remove(&scope)),
             }
         }
     }
 
     fn bring(&self, scope: &ScopeId) {
-        // Another link may move the replica meanwhile: then the next comparison decides.
+        // Another link may move the replica meanwhile, or the Origin may go: then the next comparison decides.
         while let Some(brought) =
-            self.link.read(|map| self.own.read(|own| plan(map.get(scope)?, own.get(scope))))
+            self.link.read(|link| self.own.read(|own| plan(&*self.heads, scope, link, own)))
         {
             match self.own.update(scope, |replica| replica.commit(brought)) {
                 Ok(()) => debug!(%scope, "brought by a neighbour"),
@@ -62,16 +71,20 @@ impl Merge {
     }
 }
 
-/// What leads from `own` to the head that a link holds; `None`: that head is not beyond it.
-fn plan(link: &Replica, own: Option<&Replica>) -> Option<Prepared> {
-    let nothing = Replica::new();
-    let own = own.unwrap_or(&nothing);
+/// What leads from what the agent holds of a scope to the head that a link holds; `None`: the link holds no head that counts, or one that
+/// is not beyond the agent's.
+fn plan(heads: &dyn Heads, scope: &ScopeId, link: &ReplicaMap, own: &ReplicaMap) -> Option<Prepared> {
+    let link = heads.believed(scope, link.get(scope))?;
     let (to, signature) = (*link.position()?, link.signature()?.clone());
-    let is_beyond = |held: &Position| to.may_follow(held) && !to.is(held);
-    if !own.position().is_none_or(is_beyond) {
-        return None;
-    }
-    let prepared = delta(link, own, to).or_else(|| own.prepare_snapshot(to, link.content()).ok())?;
+    let held = own.get(scope);
+    let prepared = match heads.believed(scope, held) {
+        Some(own) => {
+            let at = own.position()?;
+            (to.may_follow(at) && !to.is(at)).then_some(())?;
+            delta(link, own, to).or_else(|| own.prepare_snapshot(to, link.content()).ok())?
+        }
+        None => held.unwrap_or(&Replica::new()).prepare_afresh(to, link.content()),
+    };
     Some(prepared.signed(signature))
 }
 
@@ -86,10 +99,10 @@ fn delta(link: &Replica, own: &Replica, to: Position) -> Option<Prepared> {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, sync::Arc};
+    use std::collections::BTreeMap;
 
     use bytes::Bytes;
-    use hanse_sync::HeadSignature;
+    use hanse_sync::{ContentRoot, Disbelief, HeadSignature};
     use hanse_topology::Lineage;
 
     use super::*;
@@ -125,6 +138,39 @@ mod tests {
         HeadSignature { spki: Bytes::new(), signature: Bytes::from(at.to_owned()) }
     }
 
+    fn scope() -> ScopeId {
+        "local/r/e/pods".parse().unwrap()
+    }
+
+    /// Believes the heads of every lineage but one.
+    #[derive(Debug)]
+    struct AllBut(u64);
+
+    impl Heads for AllBut {
+        fn wants(&self, _: &ScopeId) -> bool {
+            true
+        }
+
+        fn is_holders(&self, _: &ScopeId, at: &Position, _: &HeadSignature) -> Result<(), String> {
+            (at.lineage.generation != self.0).then_some(()).ok_or_else(|| "it is none".to_owned())
+        }
+
+        fn judge(
+            &self,
+            scope: &ScopeId,
+            position: &Position,
+            _: &ContentRoot,
+            signature: &HeadSignature,
+        ) -> Result<(), Disbelief> {
+            self.is_holders(scope, position, signature).map_err(Disbelief::Unknown)
+        }
+    }
+
+    fn planned(link: &Replica, own: Option<&Replica>, heads: &AllBut) -> Option<Prepared> {
+        let map = |replica: Option<&Replica>| replica.map(|replica| (scope(), replica.clone())).into_iter();
+        plan(heads, &scope(), &map(Some(link)).collect(), &map(own).collect())
+    }
+
     fn letters(replica: &Replica) -> String {
         replica.iter().map(|(key, _)| key).collect()
     }
@@ -140,9 +186,10 @@ mod tests {
             ("2/1", "1/9", false),
         ] {
             let own = (!own.is_empty()).then(|| replica(own, "ab"));
-            assert_eq!(plan(&replica(link, "bc"), own.as_ref()).is_some(), moves, "{link}");
+            let planned = planned(&replica(link, "bc"), own.as_ref(), &AllBut(0));
+            assert_eq!(planned.is_some(), moves, "{link}");
         }
-        assert!(plan(&Replica::new(), None).is_none());
+        assert!(planned(&Replica::new(), None, &AllBut(0)).is_none());
     }
 
     #[test]
@@ -166,12 +213,28 @@ mod tests {
         ]
         .into();
         for (what, (own, link, by_changes)) in cases {
-            let prepared = plan(&link, own.as_ref()).unwrap();
+            let prepared = planned(&link, own.as_ref(), &AllBut(0)).unwrap();
             assert_eq!(prepared.is_delta(), by_changes, "{what}");
             let mut own = own.unwrap_or_default();
             own.commit(prepared).unwrap();
             assert_eq!((letters(&own), own.root()), (letters(&link), link.root()), "{what}");
             assert_eq!((own.position(), own.signature()), (link.position(), link.signature()), "{what}");
         }
+    }
+
+    /// The holder of lineage 5 is none any more: it lost its key, its Origin names others, or it is revoked.
+    #[test]
+    fn a_head_that_counts_no_longer_is_not_brought_and_gives_way_to_any_that_counts() {
+        let heads = AllBut(5);
+        assert!(planned(&replica("5/9", "ab"), Some(&replica("1/1", "a")), &heads).is_none());
+        assert!(planned(&replica("5/9", "ab"), None, &heads).is_none());
+        let (mut own, link) = (replica("5/9", "ab"), replica("1/1", "bc"));
+        own.commit(planned(&link, Some(&own), &heads).unwrap()).unwrap();
+        assert_eq!(
+            (letters(&own), own.position(), own.root()),
+            ("bc".to_owned(), link.position(), link.root())
+        );
+        assert_eq!(own.signature(), link.signature());
+        assert!(planned(&link, Some(&own), &heads).is_none(), "it is there");
     }
 }

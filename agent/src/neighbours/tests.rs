@@ -4,10 +4,12 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hanse_identity::{
-    Alpn, Authority, Bounds, Clients, Listener, ListenerMetrics, LiveCredentials, PeerKeys, server_tls,
+    Alpn, Authority, Bounds, Clients, Expect, Listener, ListenerMetrics, LiveCredentials, LiveTrust,
+    PeerKeys, client_tls, server_tls,
 };
 use hanse_link::{
-    Admission, Freshness, MAX_AGENT_MESSAGE_BYTES, Offer, Replicas, Subscribers, Unknown, publisher_service,
+    Admission, EffectiveSource, Freshness, LinkStatus, MAX_AGENT_MESSAGE_BYTES, Offer, Replicas, Service,
+    SubscriberOptions, SubscriberTask, Subscribers, Unknown, Wanted, publisher_service,
 };
 use hanse_local::{Wish, Wishes};
 use hanse_process::{ShutdownTrigger, WallClock};
@@ -61,6 +63,7 @@ fn at(revision: u64) -> Position {
 /// A region with a control node and agents.
 struct World {
     control: Authority,
+    trust: LiveTrust,
     replicas: Replicas,
     server: SocketAddr,
     stop: ShutdownTrigger,
@@ -81,8 +84,8 @@ impl World {
         let root = Authority::new_root().unwrap();
         let control = root.new_control_intermediate(&name("cp-1")).unwrap();
         let own = control.issue_credentials(&Identity::server(name("cp-1")), &[]).unwrap();
-        let trust = root.trust_anchor().unwrap().into();
-        let clients = Clients::Mutual { trust, roles: vec![Role::Agent], region: None };
+        let trust: LiveTrust = root.trust_anchor().unwrap().into();
+        let clients = Clients::Mutual { trust: trust.clone(), roles: vec![Role::Agent], region: None };
         let tls = server_tls(&LiveCredentials::new(own), clients, Alpn::Http2).unwrap();
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = tcp.local_addr().unwrap();
@@ -102,7 +105,30 @@ impl World {
         let bounds = Bounds::of_federation(100);
         let listener = Listener::new("test", tcp, bounds, &ListenerMetrics::default()).with_tls(tls);
         tokio::spawn(listener.serve_grpc(Routes::new(publisher), shutdown));
-        Self { control, replicas, server, stop, _freshness: freshness }
+        Self { control, trust, replicas, server, stop, _freshness: freshness }
+    }
+
+    /// Calls a service of an agent, as a process with this identity, whose certificate another agent's authority issued.
+    fn call(
+        &self,
+        agent: &Agent,
+        issuer: &Agent,
+        identity: Identity,
+        service: Service,
+    ) -> watch::Receiver<LinkStatus> {
+        let issuer = Authority::load(issuer.config.authority_dir()).unwrap();
+        let own = LiveCredentials::new(issuer.issue_credentials(&identity, &[]).unwrap());
+        let expect = Expect { roles: vec![Role::Agent], region: None };
+        let options = SubscriberOptions {
+            identity,
+            publishers: watch::channel(vec![agent.config.listen.federation.clone()]).1,
+            tls: client_tls(Some(&own), self.trust.clone(), expect).unwrap(),
+            wanted: Wanted::All,
+            service,
+        };
+        let (task, handle) = SubscriberTask::new(options, Replicas::new(), EffectiveSource::Immediate, None);
+        tokio::spawn(task.run(self.stop.shutdown()));
+        handle.status
     }
 
     /// An agent that joined; it does not run yet.
@@ -288,4 +314,28 @@ async fn an_agent_with_another_key_and_one_that_is_no_member_are_not_followed_an
     b.until("a", "refused", |link| fails(link, "does not know that b.agent.eu-west")).await;
     a.stop().await;
     b.stop().await;
+}
+
+/// The port of an agent admits both, and each service one of them.
+#[tokio::test]
+async fn agents_may_call_neighbours_only_and_gateways_sync_only() {
+    let world = World::new().await;
+    let (mut a, b) = (world.agent("a"), world.agent("b"));
+    world.publish(1, &[(&a, a.key), (&b, b.key)], &a);
+    a.start();
+    let agent = Identity::agent(name("b"), name("eu-west"));
+    let gateway = Identity::gateway(name("g"), name("eu-west"));
+    for (identity, issuer, service, why) in [
+        (agent, &b, Service::Sync, "is no gateway"),
+        (gateway.clone(), &a, Service::Neighbours, "is no agent of eu-west"),
+        // It reached the service: only its agent could say so.
+        (gateway, &a, Service::Sync, "did not admit g.gateway"),
+    ] {
+        let mut status = world.call(&a, issuer, identity.clone(), service);
+        let is_refused =
+            |status: &LinkStatus| status.last_failure.as_ref().is_some_and(|text| text.contains(why));
+        timeout(SOON, status.wait_for(is_refused)).await.expect(why).unwrap();
+        assert!(status.borrow().connected_to.is_none(), "{identity}");
+    }
+    a.stop().await;
 }

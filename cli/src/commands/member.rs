@@ -1,5 +1,7 @@
 //! `hanse member`: who takes part, and who of them is refused.
 
+use std::collections::BTreeMap;
+
 use hanse_api::answer::{Member, Members};
 
 use crate::{
@@ -15,6 +17,9 @@ pub(crate) async fn member(client: &Client, args: &MemberArgs) -> anyhow::Result
         MemberCommand::List { output } => {
             let members = client.members().await?;
             data(listed(&members, *output))?;
+            if matches!(output, Output::Table | Output::Wide) {
+                without_relay(&members).iter().for_each(say);
+            }
         }
         MemberCommand::Revoke { identity, keys } => {
             let (revision, keys) = client.revoke(identity, keys).await?;
@@ -41,6 +46,27 @@ fn refused(keys: &[String], revision: u64) -> String {
     } else {
         format!("{by}, by name and by key: {}", keys.join(", "))
     }
+}
+
+/// Says of each region with several agents and no relay that its agents do not find one another, and why.
+fn without_relay(members: &Members) -> Vec<String> {
+    let mut regions: BTreeMap<&str, Vec<&Member>> = BTreeMap::new();
+    let agents = members.items.iter().filter(|member| member.role == "agent" && member.revoked_at.is_none());
+    for agent in agents {
+        regions.entry(agent.region.as_deref().unwrap_or_default()).or_default().push(agent);
+    }
+    let is_told = |agents: &Vec<&Member>| agents.len() > 1 && !agents.iter().any(|agent| agent.relay);
+    let may_learn_all = |agent: &&Member| agent.environments.as_ref().is_none_or(Vec::is_empty);
+    let tell = |(region, agents): (&str, Vec<&Member>)| {
+        let why = match agents.iter().any(may_learn_all) {
+            true => {
+                "set advertise.federation in the configuration of its agents, to an address that the others reach"
+            }
+            false => "all of its agents may learn some environments only, and none of these is a relay",
+        };
+        format!("region {region} has no relay, so its agents do not follow one another: {why}")
+    };
+    regions.into_iter().filter(|(_, agents)| is_told(agents)).map(tell).collect()
 }
 
 fn listed(members: &Members, output: Output) -> String {
@@ -122,6 +148,36 @@ mod tests {
         ends(1, ["sha256:07", "-"]);
         ends(4, ["sha256:08", "agent-2.example:7444"]);
         assert!(listed(&members, Output::Name).starts_with("agent-1.agent.eu.hanse.internal\ng-1."));
+    }
+
+    #[test]
+    fn a_region_of_several_agents_without_a_relay_is_told() {
+        let agent = |name: &str, region: &str| Member {
+            identity: format!("{name}.agent.{region}.hanse.internal"),
+            role: "agent".to_owned(),
+            region: Some(region.to_owned()),
+            ..Member::default()
+        };
+        let restricted = |name: &str, region: &str| Member {
+            environments: Some(vec!["sandbox".to_owned()]),
+            ..agent(name, region)
+        };
+        let items = vec![
+            agent("one", "alone"),
+            agent("one", "mixed"),
+            restricted("two", "mixed"),
+            restricted("one", "restricted"),
+            restricted("two", "restricted"),
+            agent("one", "well"),
+            Member { relay: true, ..agent("two", "well") },
+            agent("one", "gone"),
+            Member { revoked_at: Some("2026-01-01T00:00:00Z".to_owned()), ..agent("two", "gone") },
+            Member { role: "gateway".to_owned(), ..agent("g", "alone") },
+        ];
+        let said = without_relay(&Members { items, revision: 9 });
+        assert_eq!(said.len(), 2, "{said:?}");
+        assert!(said[0].contains("region mixed") && said[0].contains("advertise.federation"), "{said:?}");
+        assert!(said[1].contains("region restricted") && said[1].contains("some environments"), "{said:?}");
     }
 
     #[test]

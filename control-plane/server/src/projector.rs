@@ -132,13 +132,14 @@ impl Projector {
         let to = Position { lineage: lineage_of(lineage), revision: state.revision() };
         let effects = projection::effects(&changes);
         debug!(revision = to.revision, scopes = effects.len(), units = projection.last_units(), "projected");
-        let (restored, between) = (&mut self.restored, projection.last_between());
+        let restored = &mut self.restored;
         self.replicas.update_all(|replicas| {
             for change in changes {
                 let Some(change) = restored.take_in(change) else { continue };
                 if change.dropped {
                     replicas.remove(&change.scope);
                 } else {
+                    let between = projection.last_between(&change.scope);
                     advance(replicas.replica(&change.scope), to, change.upserts, change.removals, between);
                 }
             }
@@ -146,7 +147,7 @@ impl Projector {
             for scope in projection.scopes().filter(|scope| !restored.awaits(scope)) {
                 let replica = replicas.replica(scope);
                 if replica.position() != Some(&to) {
-                    advance(replica, to, Vec::new(), Vec::new(), between);
+                    advance(replica, to, Vec::new(), Vec::new(), projection.last_between(scope));
                 }
             }
         });

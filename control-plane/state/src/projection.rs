@@ -86,7 +86,10 @@ pub struct Projection {
     /// The scopes that exist, with how many keys each holds.
     scopes: BTreeMap<ScopeId, usize>,
     last_units: usize,
+    /// Of the scopes that are made of resources.
     last_between: Between,
+    /// Of the scopes of agents.
+    last_between_agents: Between,
 }
 
 impl Projection {
@@ -116,7 +119,7 @@ impl Projection {
         let found = agents::differences(&ends);
         units += found.iter().map(Difference::keys).sum::<usize>();
         changes.extend(found.into_iter().map(|difference| count(&mut self.scopes, difference)));
-        between.extend(agents::between(&ends));
+        self.last_between_agents = agents::between(&ends);
         self.at = state.clone();
         (self.last_units, self.last_between) = (units, between);
         changes
@@ -132,9 +135,15 @@ impl Projection {
         self.scopes.keys()
     }
 
-    /// What the last [`advance`](Self::advance) passed over.
-    pub fn last_between(&self) -> &Between {
-        &self.last_between
+    /// What the last [`advance`](Self::advance) passed over in a scope. A member that changed says nothing of scopes of other kinds:
+    /// otherwise each agent that joins would cost every subscriber its delta.
+    pub fn last_between(&self, scope: &ScopeId) -> &Between {
+        match scope {
+            ScopeId::Agents { .. } => &self.last_between_agents,
+            ScopeId::Runtime { .. } | ScopeId::Local { .. } | ScopeId::Dns { .. } | ScopeId::Keys { .. } => {
+                &self.last_between
+            }
+        }
     }
 
     /// How many units the last [`advance`](Self::advance) compared: its cost.

@@ -1,6 +1,6 @@
 //! What a node says of itself.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use bytes::Bytes;
 use hanse_identity::{LiveCredentials, LiveTrust, TrustAnchor};
@@ -33,11 +33,26 @@ pub fn report_of(facts: &Facts, below: Bytes) -> Report {
 pub fn dialable(address: &str) -> Option<&str> {
     let (host, port) = address.rsplit_once(':')?;
     let is_port = port.parse::<u16>().is_ok_and(|port| port != 0);
-    let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    let is_host = !host.is_empty()
-        && host.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'/' | b'@' | b'?' | b'#'))
-        && ip.map_or(!host.contains(':'), |ip| !ip.is_unspecified());
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    let is_host = match ip_of(host) {
+        Some(ip) => !ip.is_unspecified(),
+        None => !host.is_empty() && host.bytes().all(is_name),
+    };
     (address.len() <= MAX_ADDRESS_BYTES && is_port && is_host).then_some(address)
+}
+
+/// Whether an address, `host:port`, leads each node to itself.
+pub fn is_loopback(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    ip_of(host).map_or_else(|| host.eq_ignore_ascii_case("localhost"), |ip| ip.is_loopback())
+}
+
+/// An IPv4 address, or an IPv6 address in brackets. One that stands for an IPv4 address is that.
+fn ip_of(host: &str) -> Option<IpAddr> {
+    match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(inner) => inner.parse::<Ipv6Addr>().ok().map(|ip| ip.to_canonical()),
+        None => host.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
+    }
 }
 
 /// What a process believes now, and the root that its certificate comes from.
@@ -74,8 +89,19 @@ mod tests {
             "user@a.example:1",
             "a\n:1",
             "ä:1",
+            "a!b:1",
+            "[::ffff:0.0.0.0]:1",
+            "[[::1]]:1",
+            "[::1:1",
+            "[10.0.0.7]:1",
         ] {
             assert_eq!(dialable(address), None, "{address}");
+        }
+        for address in ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1", "LocalHost:1"] {
+            assert!(is_loopback(address), "{address}");
+        }
+        for address in ["10.0.0.7:1", "[fd00::1]:1", "localhost.example:1", ""] {
+            assert!(!is_loopback(address), "{address}");
         }
         let longest = format!("{}:65535", "a".repeat(255));
         assert!(dialable(&longest).is_some() && dialable(&format!("a{longest}")).is_none());

@@ -91,8 +91,12 @@ impl Replicas {
     }
 
     fn holding(map: ReplicaMap, remembers: bool) -> Self {
+        Self::counting(map, remembers, LinkMetrics::default())
+    }
+
+    fn counting(map: ReplicaMap, remembers: bool, metrics: LinkMetrics) -> Self {
         // Restored replicas have epoch 0: see `next_epoch`.
-        let (version, metrics) = (watch::Sender::new(1), LinkMetrics::default());
+        let version = watch::Sender::new(1);
         Self(Arc::new(Hub { held: RwLock::new(map), remembers, version, metrics }))
     }
 
@@ -111,13 +115,13 @@ impl Replicas {
         }
     }
 
-    /// A hub of its own that begins with copies of some of these replicas. Keys and values are shared.
+    /// A hub of its own that begins with copies of some of these replicas. Keys and values are shared, and so is what is counted.
     pub fn copy_of(&self, which: impl Fn(&ScopeId) -> bool) -> Self {
         let copied = |map: &ReplicaMap| {
             let some = map.iter().filter(|(scope, _)| which(scope));
             some.map(|(scope, replica)| (scope.clone(), replica.clone())).collect()
         };
-        Self::restored(self.read(copied))
+        Self::counting(self.read(copied), false, self.metrics().clone())
     }
 
     /// Reads the replicas.

@@ -19,6 +19,8 @@ pub struct Target {
     pub address: String,
     /// The key that it joined with.
     pub key: KeyDigest,
+    /// Whether it is a relay. Of another agent only the scopes are followed that it is a holder of.
+    pub is_relay: bool,
 }
 
 /// Reads the agents of a region from a hub.
@@ -37,11 +39,13 @@ impl DirectoryReader {
     /// The agents, if they may have changed since the last look. One that cannot be read is left out.
     pub fn read(&mut self, replicas: &ReplicaMap) -> Option<Directory> {
         let replica = replicas.get(&self.scope);
-        let seen = replica.and_then(|replica| replica.seen());
-        if seen == self.seen {
+        let (before, seen) = (self.seen, replica.and_then(|replica| replica.seen()));
+        self.seen = seen;
+        // The position moves with each revision of the control plane, and the agents seldom.
+        let changes = before.and_then(|before| replica?.changes_after(before));
+        if seen == before || changes.is_some_and(|changes| changes.is_empty()) {
             return None;
         }
-        self.seen = seen;
         let entries = replica.into_iter().flat_map(|replica| replica.iter());
         let read = |(key, bytes): (&str, &Bytes)| match check(ResourceKind::of_key(key)?, bytes) {
             Ok(Resource::Neighbour(neighbour)) => Some((Name::new(&neighbour.name).ok()?, neighbour)),
@@ -62,7 +66,7 @@ pub fn followed(own: &Name, directory: &Directory, holders: &BTreeSet<Name>) -> 
         |name: &Name, agent: &Neighbour| name != own && (agent.relay || (is_relay && holders.contains(name)));
     let target = |(name, agent): (&Name, &Neighbour)| {
         let address = agent.address.clone().filter(|_| is_followed(name, agent))?;
-        Some((name.clone(), Target { address, key: agent.key }))
+        Some((name.clone(), Target { address, key: agent.key, is_relay: agent.relay }))
     };
     directory.iter().filter_map(target).collect()
 }
@@ -110,6 +114,7 @@ mod tests {
             for (name, target) in plan {
                 assert_eq!(target.address, format!("{name}.example:1"));
                 assert_eq!(target.key, [name.as_str().as_bytes()[0]; 32]);
+                assert_eq!(target.is_relay, agents.contains(&format!("{name}*")));
             }
         }
     }
@@ -144,7 +149,9 @@ mod tests {
         let read = reader.read(&map).unwrap();
         assert_eq!(read.keys().map(Name::as_str).collect::<Vec<_>>(), ["a"]);
         assert_eq!(reader.read(&map), None);
-        advance(&mut map, 2, vec![("agent/b".into(), bytes("b"))]);
+        advance(&mut map, 2, Vec::new());
+        assert_eq!(reader.read(&map), None, "the position alone moved");
+        advance(&mut map, 3, vec![("agent/b".into(), bytes("b"))]);
         assert_eq!(reader.read(&map).unwrap().len(), 2);
         map.clear();
         assert_eq!(reader.read(&map), Some(Directory::new()));

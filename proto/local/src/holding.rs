@@ -47,7 +47,8 @@ impl Wish {
 /// The wishes of all sources, by local scope. No wish: this agent publishes nothing new of the scope, and keeps what it holds.
 pub type Wishes = BTreeMap<ScopeId, Arc<Wish>>;
 
-/// Publishes what sources wish for in the local scopes whose Origin names this agent. Nothing else writes local scopes into the hub.
+/// Publishes what sources wish for in the local scopes whose Origin names this agent. Beside it only links to other agents
+/// write local scopes into the hub.
 #[derive(Debug)]
 pub struct Holding {
     replicas: Replicas,

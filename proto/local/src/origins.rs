@@ -69,7 +69,7 @@ impl Origins {
     }
 
     /// Fires when others are revoked than before: other heads are believed then.
-    pub(crate) fn refused(&self) -> watch::Receiver<Arc<Refused>> {
+    pub fn refused(&self) -> watch::Receiver<Arc<Refused>> {
         self.0.trust.refused()
     }
 

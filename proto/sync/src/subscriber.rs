@@ -46,6 +46,8 @@ pub enum Wanted {
     All,
     /// Those of these environments, and those that have none.
     Environments(Vec<Name>),
+    /// The local ones alone, from a neighbour. Nothing that the control plane says is learnt from one.
+    Local,
 }
 
 impl Wanted {
@@ -56,6 +58,7 @@ impl Wanted {
             Self::Environments(wanted) => {
                 scope.environment().is_none_or(|environment| wanted.contains(environment))
             }
+            Self::Local => scope.is_local(),
         }
     }
 }
@@ -513,6 +516,9 @@ impl SubscriberSession {
     pub fn standing(&self, now: Instant) -> Standing {
         let longer = |since: Instant, limit| now.saturating_duration_since(since) > limit;
         let Some(welcome) = &self.welcome else { return Standing::Waiting };
+        if self.wanted == Wanted::Local {
+            return Standing::Good; // a neighbour may have nothing, and may be behind for as long as it likes
+        }
         if let Some(since) = welcome.idle_since {
             return if longer(since, NOTHING_OFFERED_LIMIT) {
                 Standing::OffersNothing

@@ -325,8 +325,9 @@ impl World {
             Event::WriteLocal(relay, takes_over, key, value) => {
                 self.write_local(RELAYS[relay % 2], takes_over, key, value);
             }
+            // One at a time: the one before may have changed a part of a transfer already, whose root it makes fit in the end.
             Event::Forge(forgery) => {
-                self.forge_next = Some(forgery);
+                self.forge_next.get_or_insert(forgery);
             }
             Event::Name(relay, is_holder) => {
                 let (relay, other) = (RELAYS[relay % 2], RELAYS[(relay + 1) % 2]);
@@ -642,6 +643,37 @@ proptest! {
     fn whatever_happens_content_is_the_leaders(events in prop::collection::vec(event(), 1..250)) {
         run(events, true);
     }
+}
+
+/// What the property found: each of these must pass.
+#[test]
+fn cases_that_failed_once() {
+    let write = |relay, key, value| Event::WriteLocal(relay, false, key, Some(value));
+    // A local scope is written twice with the same content, and damaged on its way. The Bookmark that follows is unsigned, for it is of
+    // a subscriber that took the change in: that is no forgery.
+    let damaged = vec![
+        write(0, 1, 1),
+        Event::Write(vec![]),
+        Event::Connect(2, 0),
+        Event::Exchange(2, 2),
+        write(0, 1, 1),
+        Event::Damage(2),
+        Event::Wait(1_000),
+        Event::Exchange(2, 1),
+    ];
+    // Another forgery is to be made while a part of a forged transfer has arrived: the transfer is forged to its end.
+    let forged = vec![
+        write(1, 0, 0),
+        write(1, 2, 0),
+        Event::Forge(Forgery::Value),
+        Event::Name(0, false),
+        write(1, 1, 0),
+        Event::Exchange(2, 2),
+        Event::Forge(Forgery::Earlier),
+        Event::Exchange(2, 2),
+    ];
+    assert_eq!(run(damaged, true).mismatches, 1);
+    assert_eq!(run(forged, true).forged, 1);
 }
 
 /// Forgeries are worth something only if a node that believes them is noticed.

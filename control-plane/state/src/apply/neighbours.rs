@@ -11,18 +11,24 @@ use crate::{
     member::{agent_identity, agent_of},
 };
 
+/// A DNS name of 253 bytes, a colon, and a port. Every agent of the region has the addresses in memory.
+const MAX_ADDRESS_BYTES: usize = 261;
+
 /// Has exactly these agents of a region be relays or have addresses. A list that names an agent which is no member any more was planned
 /// before that: it is overtaken, and the leader looks again.
 pub(super) fn set(state: &mut State, region: &Name, agents: &[NeighbourAt]) -> Result<Effects, Problem> {
     let mut wanted: BTreeMap<String, &NeighbourAt> = BTreeMap::new();
     for agent in agents {
+        check(agent)?;
         let identity = agent_identity(&agent.name, region);
         if state.member(&identity).is_none() || state.is_revoked(&identity) {
             return Err(Problem::new(ProblemName::Stale, format!("{identity} is no member, or is revoked"))
                 .at("agents")
                 .remedy("name agents that joined and are not revoked"));
         }
-        wanted.insert(identity, agent);
+        if wanted.insert(identity.clone(), agent).is_some() {
+            return Err(invalid(format!("{identity} is named twice"), "name each agent once"));
+        }
     }
     let of_region = |identity: &str| agent_of(identity).is_some_and(|(_, of)| of == *region);
     let changed = state.members.iter().filter(|(identity, _)| of_region(identity));
@@ -42,6 +48,22 @@ pub(super) fn set(state: &mut State, region: &Name, agents: &[NeighbourAt]) -> R
         state.set_member(&identity, member);
     }
     Ok(Effects::revision())
+}
+
+fn check(NeighbourAt { name, address, relay }: &NeighbourAt) -> Result<(), Problem> {
+    if address.len() > MAX_ADDRESS_BYTES {
+        let detail = format!("the address of {name} has {} bytes", address.len());
+        return Err(invalid(detail, &format!("name a host and a port of at most {MAX_ADDRESS_BYTES} bytes")));
+    }
+    if *relay && address.is_empty() {
+        let detail = format!("{name} is to be a relay, and has no address");
+        return Err(invalid(detail, "name the address that other agents reach the relay at"));
+    }
+    Ok(())
+}
+
+fn invalid(detail: String, remedy: &str) -> Problem {
+    Problem::new(ProblemName::Invalid, detail).at("agents").remedy(remedy)
 }
 
 #[cfg(test)]
@@ -97,6 +119,21 @@ mod tests {
         world.revoke("a.agent.eu-west.hanse.internal");
         let problem = set(&mut world, vec![at("a", "a:7443", false)]).unwrap_err();
         assert_eq!(problem.name, ProblemName::Stale);
+    }
+
+    #[test]
+    fn a_list_that_no_leader_plans_is_refused() {
+        let mut world = world();
+        set(&mut world, vec![at("a", "a:7443", true)]).unwrap();
+        for list in [
+            vec![at("a", "", true)],
+            vec![at("a", &"a".repeat(262), false)],
+            vec![at("b", "b:7443", false), at("b", "b:7443", true)],
+        ] {
+            assert_eq!(set(&mut world, list).unwrap_err().name, ProblemName::Invalid);
+        }
+        assert_eq!(known(&world, "a"), ("a:7443".to_owned(), true), "nothing changed");
+        assert_eq!(set(&mut world, vec![at("a", &"a".repeat(261), true)]), Ok(1));
     }
 
     #[test]

@@ -236,7 +236,9 @@ impl Stream {
             Received::Reported(report) => self.check_size(report)?,
             Received::Acked { .. } | Received::Left(_) => {}
         }
+        // Another agent acknowledges what it holds, whether or not a gateway can use it.
         if let Received::Acked { scope, ack } = &received
+            && self.identity.role == Role::Gateway
             && let Some(position) = &ack.effective
             && self.session.scopes().any(|subscribed| subscribed == scope)
             && let Some(but) = ack.quarantine.exceptions()

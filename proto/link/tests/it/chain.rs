@@ -162,6 +162,23 @@ async fn newcomers_get_the_last_version_that_somebody_could_use() {
     assert!(same(&relayed, &second), "the root does not cover it");
 }
 
+/// Another agent holds every version, whether or not a gateway can use it.
+#[tokio::test]
+async fn an_agent_that_acknowledges_confirms_nothing() {
+    let federation = Federation::new();
+    let relay =
+        Publisher::relaying(agent("agent-1"), Replicas::remembering(Default::default()), always(true));
+    relay.put(1, "route/default/a", "good");
+    relay.replicas.confirm(&scope(), &at(1), &BTreeMap::new());
+    let serving = federation.serve(&relay, None).await;
+    relay.put(2, "route/default/a", "bad");
+    let follower = Replicas::new();
+    let _follower = federation.follow(agent("agent-2"), &[&serving], &follower);
+    eventually("the follower acknowledges", || acknowledged(&relay, 2)).await;
+    let wanted = BTreeMap::from([("route/default/a".into(), Bytes::from("good"))]);
+    assert_eq!(last_good(&relay.replicas), Some(wanted), "a gateway that joins gets it");
+}
+
 /// It was away for two changes: the first was good, the second is not.
 #[tokio::test]
 async fn who_comes_back_gets_the_last_version_that_the_others_could_use() {

@@ -280,6 +280,10 @@ impl Subscription {
                 return self.resync(scope, Alarm::RootDiffers { at: to }, true, Some(replica), now);
             }
         }
+        // It was sent before the Hello came, to a subscriber that had just taken in the change and its signature.
+        if asked && scope.is_local() && !to.is(&at) && bookmark.signature.is_none() {
+            return Ok(Vec::new());
+        }
         self.heard = now;
         self.phase = Phase::Following;
         if to.is(&at) {

@@ -94,16 +94,22 @@ fn members_that_changed_over_several_revisions_may_have_been_anything() {
     world.run(join("one", "eu", 2));
     world.run(join("one", "eu", 1));
     assert_eq!(world.advance(), []);
-    assert_eq!(*world.projection.last_between(), Between::Unknown);
+    assert_eq!(*world.projection.last_between(&agents("eu")), Between::Unknown);
+    let runtime = scope("eu", "production");
+    assert_eq!(*world.projection.last_between(&runtime), Between::default(), "its history goes on");
     world.then(join("two", "eu", 3));
-    assert_eq!(*world.projection.last_between(), Between::default(), "of one revision the change says all");
+    assert_eq!(
+        *world.projection.last_between(&agents("eu")),
+        Between::default(),
+        "of one revision the change says all"
+    );
     let plan =
         |requests: u8| put("Plan", "acme/gold", json!({"rate": {"requests": requests, "per": "second"}}));
     world.accept(vec![plan(1)]);
     world.apply(vec![plan(2)]);
     world.apply(vec![plan(1)]);
     world.advance();
-    assert!(matches!(world.projection.last_between(), Between::Touched(_)), "no member changed");
+    assert!(matches!(world.projection.last_between(&agents("eu")), Between::Touched(_)), "no member changed");
 }
 
 #[test]

@@ -123,12 +123,15 @@ fn what_came_and_went_in_scopes_of_any_kind_is_unknown() {
         world.apply(vec![change]);
     }
     assert_eq!(world.advance(), []);
-    assert_eq!(*world.projection.last_between(), Between::Unknown);
+    assert_eq!(*world.projection.last_between(&scope("eu", "production")), Between::Unknown);
     for data in ["second", "first"] {
         world.apply(vec![secret("acme/signer", &["eu"], 1, data)]);
     }
     assert_eq!(world.advance(), []);
-    assert_eq!(*world.projection.last_between(), Between::Touched(vec!["secret/acme/signer".into()]));
+    assert_eq!(
+        *world.projection.last_between(&scope("eu", "production")),
+        Between::Touched(vec!["secret/acme/signer".into()])
+    );
 }
 
 /// `orders` bound in both regions, of which `eu` holds back.

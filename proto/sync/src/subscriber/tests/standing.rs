@@ -114,6 +114,57 @@ fn only_wanted_scopes_are_asked_for() {
     assert_eq!(said, ["hello runtime/r/e at nowhere none"], "and what another asked for is not touched");
 }
 
+/// A relay that an attacker took over offers and sends what the control plane alone may say.
+#[test]
+fn of_a_neighbour_local_scopes_alone_are_asked_for_and_nothing_else_is_taken_in() {
+    let now = Instant::now();
+    let start = || SubscriberSession::start(Wanted::Local, "test", BOOT, Patience::default(), now).0;
+    let session = start().judging(Arc::new(AnyOrigin));
+    let mut example = Example { session, replicas: holding(replica_at(12)), now };
+    let mut offer = welcome(&["e", "x1"], Some(at(99)));
+    if let Some(publisher_message::Body::Welcome(welcome)) = &mut offer.body {
+        welcome.scopes.extend(["agents/r".to_owned(), "local/r/e/pods".to_owned()]);
+    }
+    assert_eq!(example.take(offer), ["hello local/r/e/pods at nowhere none"]);
+    assert_eq!(example.take(snapshot(at(13))), Vec::<String>::new());
+    assert_eq!(example.take(chunk(&[("a", "2")], &[])), Vec::<String>::new());
+    assert_eq!(example.session.scopes().count(), 1, "nothing of the others is staged");
+    assert!(example.is_as_before());
+
+    // One that has nothing is as good as any: nobody is told of it, and no other is sought.
+    let session = start();
+    let mut example = Example { session, replicas: ReplicaMap::new(), now };
+    example.take(welcome(&[], None));
+    for _ in 0..60 {
+        assert_eq!(example.tick_after(1000), Vec::<String>::new());
+        assert_eq!(example.session.standing(example.now), Standing::Good);
+    }
+}
+
+/// Every local scope has an Origin, and no holder.
+#[derive(Debug)]
+struct AnyOrigin;
+
+impl crate::Heads for AnyOrigin {
+    fn wants(&self, _: &ScopeId) -> bool {
+        true
+    }
+
+    fn is_holders(&self, _: &ScopeId, _: &Position, _: &sync::HeadSignature) -> Result<(), String> {
+        Err("there is none".to_owned())
+    }
+
+    fn judge(
+        &self,
+        _: &ScopeId,
+        _: &Position,
+        _: &crate::ContentRoot,
+        _: &sync::HeadSignature,
+    ) -> Result<(), crate::Disbelief> {
+        Err(crate::Disbelief::Unknown("there is none".to_owned()))
+    }
+}
+
 #[test]
 fn a_refused_scope_stays_as_it_is() {
     let mut example = Example::following();
