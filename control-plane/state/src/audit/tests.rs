@@ -539,7 +539,7 @@ fn numbers_with_a_fraction_are_told_as_text() {
 }
 
 /// The hash of the last entry that [`version_1_makes_these_entries`] makes.
-const CHAIN_OF_VERSION_1: &str = "0727ed7f44f29c479c966ce1fba16d8347726518497afe93652411ba6a3df79a";
+const CHAIN_OF_VERSION_1: &str = "faee05f543078414099982dca763f5d83aa331e2430893b4733aa8e9c7fcf3f6";
 
 /// Builds of two releases make the same entries, or their states part. What an entry says is hashed: the words of `what`, the order of
 /// fields, how a number is written. Before release 0.1.0 a change of version 1 updates the hash on purpose.
