@@ -22,7 +22,7 @@ pub struct Draw {
     pub generation: u32,
     /// The part of a lineage's id that is not the key's.
     pub id: [u8; 8],
-    /// How much longer than [`DIFFERS_FOR`] to wait, up to 5 s: holders that wait for the same do not take over at once.
+    /// How much longer than `DIFFERS_FOR` to wait, up to 5 s: holders that wait for the same do not take over at once.
     pub pause: Duration,
 }
 
