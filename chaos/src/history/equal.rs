@@ -67,7 +67,10 @@ fn lists(document: &Value) -> Result<Vec<String>> {
     let is_list = |path: &str, item: &Value| {
         let mut parameters = item["get"]["parameters"].as_array().into_iter().flatten();
         let is_json = item["get"]["responses"]["200"]["content"].get("application/json").is_some();
-        is_json && !path.contains("{name}") && parameters.any(|parameter| parameter["name"] == "consistency")
+        is_json
+            && !path.contains("{name}")
+            && !path.contains("{number}")
+            && parameters.any(|parameter| parameter["name"] == "consistency")
     };
     let listed = paths.iter().filter(|(path, item)| is_list(path, item));
     Ok(listed.map(|(path, _)| path.replace("{organization}", ORGANIZATION)).collect())
@@ -77,8 +80,9 @@ fn lists(document: &Value) -> Result<Vec<String>> {
 async fn read(client: &HistoryClient, node: usize, lists: &[String]) -> Result<Held> {
     let mut held = Held { node: client.name(node).to_owned(), revision: 0, resources: BTreeMap::new() };
     for path in lists {
-        // Revocations, which are not resources, come in one page.
-        let page = if path.ends_with("/revocations") { "" } else { "&limit=1000" };
+        // Revocations and proposals, which are not resources, come in one page.
+        let is_whole = path.ends_with("/revocations") || path.ends_with("/approvals");
+        let page = if is_whole { "" } else { "&limit=1000" };
         let answer = client.get(node, &format!("{path}?consistency=stale{page}")).await?;
         ensure!(answer.status == 200, "{}: {path}: {answer:?}", held.node);
         let revision = answer.header("hanse-revision").parse().context("Hanse-Revision")?;
@@ -92,7 +96,8 @@ async fn read(client: &HistoryClient, node: usize, lists: &[String]) -> Result<H
         }
         ensure!(body["continue"].is_null(), "{path} has more than one page");
         for resource in body["items"].as_array().with_context(|| format!("{path}: {body}"))? {
-            let name = resource["name"].as_str().or(resource["identity"].as_str());
+            let name = resource["name"].as_str().or(resource["identity"].as_str()).map(str::to_owned);
+            let name = name.or_else(|| Some(resource["number"].as_u64()?.to_string()));
             let name = name.with_context(|| format!("{path}: {resource}"))?;
             held.resources.insert(format!("{path}/{name}"), resource.clone());
         }
