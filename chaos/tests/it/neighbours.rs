@@ -7,7 +7,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use hanse_chaos::{World, WorldOptions, process::until, spec};
+use hanse_chaos::{
+    World, WorldOptions,
+    process::{next_binary, until},
+    spec,
+};
 use hanse_proto::{
     nested,
     runtime::{self, resource::Kind, security::Scheme},
@@ -105,6 +109,8 @@ async fn what_an_agent_publishes_needs_no_control_plane() -> Result<()> {
         control_nodes: 1,
         regions: vec!["eu-west".into()],
         test_origin: Some(dir.path().to_owned()),
+        // The test release is a dev build, whatever the binary under test is.
+        binary: Some(next_binary()?),
         ..WorldOptions::default()
     })
     .await?;

@@ -52,10 +52,8 @@ async fn a_bad_object_holds_up_nothing_and_says_what_is_wrong() -> Result<()> {
         put("Api", "items", &open("/items", "/new")),
         put("Binding", "items", &bound("items")),
     ];
-    replicate(&federation, change).await?;
-    // Nothing to change any more, at the revision that the change made.
-    let good = api("items", "/new", &upstream, None);
-    let ran = federation.cli_with_input(&["apply", "-f", "-", "--wait=5s"], &good)?;
+    let revision = replicate(&federation, change).await?.to_string();
+    let ran = federation.cli(&["wait", "--revision", &revision, "--timeout", "5s"])?;
     assert_eq!(ran.code, 7, "what it changed is not served everywhere: {ran:?}");
     for word in [name.as_str(), "Upstream never", "ca_pem"] {
         assert!(ran.stderr.contains(word), "{word}: {}", ran.stderr);

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use hanse_chaos::Federation;
 use hanse_identity::{Expect, LiveCredentials, TrustAnchor, client_tls, connect};
 use hanse_proto::{
@@ -23,8 +23,8 @@ pub(crate) fn put(kind: &str, name: &str, spec: &Value) -> Change {
     Change { key: Some(key), action: Some(change::Action::Put(put)), if_revision: None }
 }
 
-/// Has the only control node of a federation replicate these changes.
-pub(crate) async fn replicate(federation: &Federation, changes: Vec<Change>) -> Result<()> {
+/// Has the only control node of a federation replicate these changes. Returns the revision that they make.
+pub(crate) async fn replicate(federation: &Federation, changes: Vec<Change>) -> Result<u64> {
     let node = federation.data_dir().join("nodes").join("cp-1");
     let config: hanse_server::Config = toml::from_str(&std::fs::read_to_string(node.join("config.toml"))?)?;
     let address = &config.listen.raft;
@@ -45,8 +45,10 @@ pub(crate) async fn replicate(federation: &Federation, changes: Vec<Change>) -> 
     let Some(propose_response::Result::Outcome(outcome)) = answer.result else {
         anyhow::bail!("not replicated: {answer:?}")
     };
-    ensure!(matches!(outcome.result, Some(outcome::Result::Accepted(_))), "{outcome:?}");
-    Ok(())
+    match &outcome.result {
+        Some(outcome::Result::Accepted(accepted)) => Ok(accepted.revision),
+        _ => anyhow::bail!("not accepted: {outcome:?}"),
+    }
 }
 
 fn root(pki: &Path) -> Result<TrustAnchor> {
