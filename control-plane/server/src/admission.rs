@@ -7,7 +7,7 @@ use hanse_link::{Admission, Offer, Replicas, Revoked, TrustedRoots, Unknown};
 use hanse_management::{Kind, Revision};
 use hanse_process::Shutdown;
 use hanse_state::{State, port::Replicated};
-use hanse_topology::{Identity, Name, Role, ScopeId};
+use hanse_topology::{Identity, Role, ScopeId};
 use tokio::sync::watch;
 
 use crate::{projector::ProjectorHandle, revocations, roots, secrets::Keys};
@@ -126,11 +126,17 @@ impl Admission for AgentAdmission {
                  yet; if it stays so, join under another name, or with a token that says replace"
             ));
         }
-        // An agent that is limited to Environments gets no keys that sign tokens: a region has them for all of its Environments.
-        let is_within = |environment: &Name| member.environments.contains(environment);
+        let is_limited = !member.environments.is_empty();
         let offered = |scope: &ScopeId| {
             scope.region() == region
-                && (member.environments.is_empty() || scope.environment().is_some_and(is_within))
+                && match scope {
+                    ScopeId::Runtime { environment, .. } | ScopeId::Local { environment, .. } => {
+                        !is_limited || member.environments.contains(environment)
+                    }
+                    ScopeId::Agents { .. } => true,
+                    // A region has one set of keys that sign tokens, and one of names, for all of its Environments.
+                    ScopeId::Keys { .. } | ScopeId::Dns { .. } => !is_limited,
+                }
         };
         // The position first: scopes that come in between are offered without harm.
         let as_of = self.projector.position();
@@ -164,6 +170,7 @@ mod tests {
     use hanse_management::Digest;
     use hanse_process::ShutdownTrigger;
     use hanse_state::{CommandBody, Lineage, port::RootCertificates};
+    use hanse_topology::Name;
 
     use super::*;
     use crate::{
@@ -258,6 +265,7 @@ mod tests {
             ScopeId::runtime(region(), Name::new("production").unwrap()),
             ScopeId::runtime(region(), Name::new("sandbox").unwrap()),
             ScopeId::Keys { region: region() },
+            ScopeId::Agents { region: region() },
         ];
         let replicas = Replicas::new();
         for scope in &scopes {
@@ -286,7 +294,10 @@ mod tests {
             key_digest: keys(b"second").issuer_digest(),
             seat: None,
         });
-        assert_eq!(offered(b"second"), [scopes[1].clone()]);
+        // It follows the relays of its region, which it finds in `agents/REGION`.
+        let mut limited = [scopes[1].clone(), scopes[3].clone()];
+        limited.sort();
+        assert_eq!(offered(b"second"), limited);
     }
 
     #[tokio::test]
