@@ -6,7 +6,7 @@ use axum::response::Response;
 use hanse_management::{Problem, ProblemName};
 use hanse_state::{
     Change, ChangeResult, CommandBody, Proposal, State,
-    admission::{Seal, Warning, admit},
+    admission::{Warning, admit_again},
 };
 use http::StatusCode;
 use utoipa_axum::routes;
@@ -84,7 +84,7 @@ async fn proposal(call: Call) -> Result<Response, Rejection> {
 /// The state after an approval, and what would be warned of.
 fn tried(call: &Call, state: &State, proposal: &Proposal) -> Result<(State, Warnings), Problem> {
     let (now_ms, sight) = (call.api.clock.now_ms(), call.bounds_of_sight());
-    let warnings = judged(call, state, proposal)?;
+    let warnings = judged(state, proposal)?;
     let after = state.try_proposal(proposal, now_ms, sight)?;
     let changes: Vec<ChangeResult> = proposal.effects.iter().map(ChangeResult::from).collect();
     let warnings = Warnings::of(warnings, state, &after, &changes, sight);
@@ -92,16 +92,11 @@ fn tried(call: &Call, state: &State, proposal: &Proposal) -> Result<(State, Warn
 }
 
 /// What admission of this release says of the changes of a proposal: they may have been proposed before an upgrade.
-fn judged(call: &Call, state: &State, proposal: &Proposal) -> Result<Vec<Warning>, Problem> {
-    let command = call.command_of(CommandBody::Apply(proposal.changes.clone()), None);
-    let seal = Seal { state, by: &*call.api.sealing };
-    match admit(command, state.version(), seal) {
-        Ok(admitted) => Ok(admitted.warnings().to_vec()),
-        Err(Problem { detail, field, .. }) => {
-            let detail = format!("proposal {} is not accepted any more: {detail}", proposal.number);
-            Err(Problem::new(ProblemName::Stale, detail).at(field).remedy("reject it, and propose it again"))
-        }
-    }
+fn judged(state: &State, proposal: &Proposal) -> Result<Vec<Warning>, Problem> {
+    admit_again(&proposal.changes, state.version()).map_err(|Problem { detail, field, .. }| {
+        let detail = format!("proposal {} is not accepted any more: {detail}", proposal.number);
+        Problem::new(ProblemName::Stale, detail).at(field).remedy("reject it, and propose it again")
+    })
 }
 
 /// Makes the changes of a proposal: with a token of another owner than the one that proposed it
@@ -118,8 +113,8 @@ async fn approve(call: Call) -> Result<Response, Rejection> {
     let mut warnings = Vec::new();
     if let Some(proposal) = check_seen(&call, &before, number)? {
         call.check_changes(&proposal.changes)?;
-        let (asking, state, proposal) = (call.clone(), before.clone(), proposal.clone());
-        warnings = call.api.bounds.answer(move || judged(&asking, &state, &proposal)).await??;
+        let (state, proposal) = (before.clone(), proposal.clone());
+        warnings = call.api.bounds.answer(move || judged(&state, &proposal)).await??;
     }
     let accepted = call.propose_body(CommandBody::Approve { number }).await?;
     answer_applied(&call, before, accepted, warnings).await

@@ -85,16 +85,37 @@ impl Admitted {
 
 /// Judges `command`, to be proposed while `version` is in force. What is refused here may not be proposed. Values that have several
 /// spellings, such as URLs, are proposed in their one form. Secrets are proposed sealed by `seal`.
-#[expect(clippy::disallowed_methods, reason = "the command is not proposed yet")]
 pub fn admit(mut command: Command, version: Version, seal: Seal<'_>) -> Result<Admitted, Problem> {
-    check_version(&command.body, version)?;
+    let warnings = judge_body(&mut command.body, version)?;
+    if seal::run(&mut command, seal)? {
+        // Sealed, data is longer.
+        limits::check_command(command.body.changes())?;
+    }
+    Ok(Admitted { command, version, warnings })
+}
+
+/// Judges changes that an earlier release may have admitted, as those of a proposal. Their Secrets are sealed: the data was judged before
+/// that, and is not judged again. What of them is accepted although it does not hold yet.
+pub fn admit_again(changes: &[Change], version: Version) -> Result<Vec<Warning>, Problem> {
+    let mut body = CommandBody::Apply(changes.to_vec());
+    for change in body.changes_mut() {
+        if let Some(Spec::Secret(secret)) = change.action.spec_mut() {
+            *secret = secret.without_data();
+        }
+    }
+    judge_body(&mut body, version)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the command is not proposed yet")]
+fn judge_body(body: &mut CommandBody, version: Version) -> Result<Vec<Warning>, Problem> {
+    check_version(body, version)?;
     let mut warnings = Vec::new();
-    match &command.body {
+    match &*body {
         CommandBody::Propose { reason, .. } => check::check_line("reason", reason)?,
         CommandBody::Reject { reason, .. } if !reason.is_empty() => check::check_line("reason", reason)?,
         _without_a_reason => {}
     }
-    let changes = command.body.changes_mut();
+    let changes = body.changes_mut();
     for change in changes.iter_mut() {
         if let Action::Put { spec, .. } | Action::Restore { spec, .. } = &mut change.action {
             spec.normalize();
@@ -113,11 +134,7 @@ pub fn admit(mut command: Command, version: Version, seal: Seal<'_>) -> Result<A
             warnings.extend(Warning::of_spec(&change.key, spec));
         }
     }
-    if seal::run(&mut command, seal)? {
-        // Sealed, data is longer.
-        limits::check_command(command.body.changes())?;
-    }
-    Ok(Admitted { command, version, warnings })
+    Ok(warnings)
 }
 
 /// Whether `command` needs a later version in force than `version`.

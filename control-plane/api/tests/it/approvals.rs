@@ -240,6 +240,24 @@ async fn a_proposal_shows_no_secret() {
     }
 }
 
+/// Data of a Secret is stored sealed with the proposal, and sealed data is refused from callers.
+#[tokio::test]
+async fn a_proposal_with_data_of_a_secret_is_shown_and_approved() {
+    let api = guarded().await;
+    api.node.make_key();
+    let mut body = binding();
+    let spec = json!({"type": "opaque", "data": {"password": "private-90210"}});
+    body["resources"].as_array_mut().unwrap().push(json!({"kind": "Secret", "name": "s", "spec": spec}));
+    let number = propose(&api, "ann-secret", body).await;
+    let shown = api.get(&format!("/v1/approvals/{number}")).send().await.expect(200);
+    assert_eq!(shown.json.get("refused"), None, "{}", shown.text);
+    assert!(shown.text.contains("Secret") && !shown.text.contains("private-90210"), "{}", shown.text);
+    let call = api.post(&format!("/v1/approvals/{number}/approve")).token("bob-secret");
+    call.send().await.expect(200);
+    let secret = api.get("/v1/organizations/default/secrets/s").send().await.expect(200).json;
+    assert_eq!(secret["spec"]["data"], json!({"password": {"sealed": true}}));
+}
+
 /// The Upstream that a proposed Binding would use is moved by one owner.
 #[tokio::test]
 async fn what_a_binding_would_serve_is_part_of_what_is_approved() {

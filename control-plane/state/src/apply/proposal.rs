@@ -90,16 +90,27 @@ pub(super) fn approve(
     owner::check_second(proposal, &command.origin)?;
     check_proposer(before, proposal, next.time_ms)?;
     owner::check_reach(proposal, &command.origin)?;
-    let sight = command.origin.organization.as_ref();
+    let effects = make(before, next, proposal, command.origin.organization.as_ref())?;
+    next.proposals.remove(number);
+    // Both owners consent: what is left to be guarded is nothing.
+    Ok(Effects { guarded: Concerned::default(), ..effects })
+}
+
+/// Makes the changes of a proposal, if they do what they did when they were proposed. `sight`: the only organization whose resources a
+/// refusal may name; `None`: all of them.
+fn make(
+    before: &State,
+    next: &mut State,
+    proposal: &Proposal,
+    sight: Option<&Name>,
+) -> Result<Effects, Problem> {
     let effects = resources::apply(before, next, &proposal.changes, proposal.force_grants, sight)
         .map_err(|problem| overtaken(proposal, problem))?;
     if let Some(organization) = &proposal.origin.organization {
         actor::check_within(organization, &effects)?;
     }
     effects::check_same(before, next, proposal, &effects)?;
-    next.proposals.remove(number);
-    // Both owners consent: what is left to be guarded is nothing.
-    Ok(Effects { guarded: Concerned::default(), ..effects })
+    Ok(effects)
 }
 
 /// Drops a proposal: its owner withdraws it, or another one that could approve it decides against it.
@@ -131,9 +142,7 @@ impl State {
         next.time_ms = next.time_ms.max(now_ms);
         check_time(proposal, next.time_ms)?;
         check_proposer(self, proposal, next.time_ms)?;
-        let effects = resources::apply(self, &mut next, &proposal.changes, proposal.force_grants, sight)
-            .map_err(|problem| overtaken(proposal, problem))?;
-        effects::check_same(self, &next, proposal, &effects)?;
+        make(self, &mut next, proposal, sight)?;
         Ok(next)
     }
 
@@ -189,7 +198,7 @@ fn check_proposer(state: &State, proposal: &Proposal, now_ms: u64) -> Result<(),
         .remedy("reject it, and have it proposed again with a token that is good"))
 }
 
-/// A refusal of changes that held when they were proposed. Whatever it is, nothing but another proposal helps.
+/// A refusal of changes that held when they were proposed. Only another proposal helps against any of them.
 fn overtaken(proposal: &Proposal, problem: Problem) -> Problem {
     let detail = format!("proposal {} does not hold any more: {}", proposal.number, problem.detail);
     Problem::new(ProblemName::Stale, detail)
