@@ -4,7 +4,9 @@
 //! meanwhile are one. A lost agent changes no replica and so no table. Compiling and freeing tables happens here, never on
 //! a serving thread.
 
+mod kept_scope;
 mod local;
+mod local_wait;
 mod news;
 pub(crate) mod stand_in;
 
@@ -15,24 +17,21 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
 use hanse_link::{InUse, LinkStatus, PROVEN_AFTER, ProvenVersions, Quarantine, Replicas};
-use hanse_process::{Pulse, Shutdown};
-use hanse_proto::sync::Quarantined;
-use hanse_sync::{Changes, ReplicaMap, Seen};
+use hanse_process::{Pulse, Shutdown, sleep_until};
+use hanse_sync::{Changes, ReplicaMap};
 use hanse_topology::{Name, Position, ScopeId};
-use serde::Serialize;
 use tokio::{sync::watch, task::JoinError};
 use tracing::{Span, debug, error, info, warn};
 
 use crate::{
     health::Endpoints,
-    metrics::{ApiCounters, ApiStats, GatewayMetrics, ScopeGauge},
-    table::{
-        ConnectProfiles, RoutingTable,
-        index::{Counts, ScopeIndex},
-    },
+    metrics::{ApiCounters, ApiStats, GatewayMetrics},
+    table::{ConnectProfiles, RoutingTable, index::ScopeIndex},
 };
+use kept_scope::KeptScope;
+pub(crate) use kept_scope::ScopeSummary;
+use local_wait::{LocalWait, Missing};
 use news::{Content, Kept, News};
 
 /// How often old tables are looked at: requests that began on one are decided within microseconds.
@@ -47,10 +46,6 @@ const KEPT_WITHIN: Duration = Duration::from_secs(1);
 
 /// A keeper that does not turn for so long hangs: the largest configuration is compiled within seconds.
 pub(crate) const HANGS_AFTER: Duration = Duration::from_secs(120);
-
-/// How long a gateway that starts with nothing waits for local scopes once it has all else. They come over the same stream, and its
-/// clients should not meet 404 meanwhile; but no damaged one keeps a gateway from serving.
-const LOCAL_WITHIN: Duration = Duration::from_secs(5);
 
 /// Why there is nothing to serve.
 const NOTHING: &str = "no configuration yet";
@@ -102,28 +97,6 @@ pub(crate) struct KeeperHandle {
     faults: Arc<tests::Faults>,
 }
 
-/// One scope for people.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct ScopeSummary {
-    scope: String,
-    lineage: String,
-    revision: u64,
-    #[serde(flatten)]
-    counts: Counts,
-    unusable: u64,
-    /// Of those the ones that the control plane hears of too.
-    #[serde(rename = "unusableResources", skip_serializing_if = "Vec::is_empty")]
-    named: Vec<UnusableSummary>,
-}
-
-/// A resource that is not in force as received.
-#[derive(Debug, Clone, Serialize)]
-struct UnusableSummary {
-    key: String,
-    field: String,
-    why: String,
-}
-
 /// Where results go.
 #[derive(Clone)]
 struct Published {
@@ -154,42 +127,6 @@ struct Keeping {
     unpublished: bool,
     /// Tables out of use, until no serving thread looks at them.
     retired: Vec<Arc<RoutingTable>>,
-}
-
-/// How long a gateway that has all else waits for local scopes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum LocalWait {
-    /// Other scopes are missing too, or none.
-    NotYet,
-    /// Until then.
-    Until(Instant),
-    /// No longer.
-    Over,
-}
-
-/// What is missing before anything is served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Missing {
-    /// Nothing, or something was served before.
-    Nothing,
-    /// A scope of the control plane.
-    Scope,
-    /// Local scopes only.
-    Local,
-}
-
-struct KeptScope {
-    index: ScopeIndex,
-    seen: Seen,
-    position: Position,
-    /// What cannot be used as received.
-    unusable: Vec<Quarantined>,
-    /// That, and which of its routes do not answer at a place of theirs.
-    quarantine: Quarantine,
-    /// What cannot be used changed since that was noted.
-    lost_is_untold: bool,
-    /// What is not in force as received, and what is instead.
-    exceptions: BTreeMap<Arc<str>, Option<Bytes>>,
 }
 
 impl TableKeeper {
@@ -315,25 +252,6 @@ impl TableKeeper {
         let wanted = |name: &Name| self.environments.is_empty() || self.environments.contains(name);
         let offered = &self.link.borrow().offered;
         offered.iter().filter(|scope| scope.environment().is_some_and(wanted)).cloned().collect()
-    }
-}
-
-impl LocalWait {
-    /// When the wait ends, if one is under way.
-    fn until(self) -> Option<Instant> {
-        match self {
-            Self::Until(until) => Some(until),
-            Self::NotYet | Self::Over => None,
-        }
-    }
-
-    /// The wait after a step that ended `now`.
-    fn after(self, missing: Missing, now: Instant) -> Self {
-        match (missing, self) {
-            (Missing::Local, Self::NotYet) => Self::Until(now + LOCAL_WITHIN),
-            (Missing::Local, begun) => begun,
-            (Missing::Scope | Missing::Nothing, _) => Self::NotYet,
-        }
     }
 }
 
@@ -565,49 +483,6 @@ impl Published {
             *now = ready;
             differs
         });
-    }
-}
-
-impl KeptScope {
-    /// Notes what of it cannot be used as received.
-    fn note_unusable(&mut self) {
-        let held_over = self.index.held_over();
-        self.unusable = self.index.quarantined(&held_over);
-        self.quarantine = Quarantine::of(self.unusable.iter().cloned());
-        self.exceptions = self.index.exceptions(held_over);
-        self.lost_is_untold = true;
-    }
-
-    fn gauge(&self, scope: &ScopeId) -> ScopeGauge {
-        ScopeGauge {
-            scope: scope.to_string(),
-            revision: self.position.revision,
-            routes: self.index.counts().routes,
-            unusable: self.quarantine.total(),
-        }
-    }
-
-    fn summary(&self, scope: &ScopeId) -> ScopeSummary {
-        let named = self.quarantine.named().iter().map(|quarantined| UnusableSummary {
-            key: quarantined.key.clone(),
-            field: quarantined.field.clone(),
-            why: quarantined.reason.clone(),
-        });
-        ScopeSummary {
-            scope: scope.to_string(),
-            lineage: self.position.lineage.to_string(),
-            revision: self.position.revision,
-            counts: self.index.counts(),
-            unusable: self.quarantine.total(),
-            named: named.collect(),
-        }
-    }
-}
-
-async fn sleep_until(due: Option<Instant>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(due.into()).await,
-        None => std::future::pending().await,
     }
 }
 

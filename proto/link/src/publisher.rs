@@ -2,7 +2,7 @@
 
 mod stream;
 
-use std::{fmt, future, net::SocketAddr, sync::Arc, time::Instant};
+use std::{fmt, future, net::SocketAddr, sync::Arc};
 
 use hanse_identity::{Peer, PeerKeys};
 use hanse_process::Shutdown;
@@ -213,13 +213,5 @@ async fn tell_who_is_revoked(
 pub(crate) async fn fires<T>(watched: &mut watch::Receiver<T>) {
     if watched.changed().await.is_err() {
         future::pending::<()>().await;
-    }
-}
-
-/// Returns at `due`; never, if that is `None`.
-pub(crate) async fn at(due: Option<Instant>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(due.into()).await,
-        None => future::pending().await,
     }
 }

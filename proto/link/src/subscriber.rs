@@ -13,17 +13,14 @@ use std::{
 };
 
 use hanse_identity::{ClientTls, connect, explain};
-use hanse_process::{Pulse, Shutdown, backoff::Backoff, telemetry};
+use hanse_process::{Pulse, Shutdown, backoff::Backoff, sleep_until, telemetry};
 use hanse_proto::sync::Report;
 use hanse_sync::{BootId, Freshness, Heads, NoHeads, Patience, Quarantine, Revoked, TrustedRoots, Wanted};
 use hanse_topology::{Identity, Position, ScopeId};
 use tokio::sync::watch;
 use tracing::{Instrument as _, debug, info, info_span, warn};
 
-use crate::{
-    Replicas,
-    publisher::{at, fires},
-};
+use crate::{Replicas, publisher::fires};
 use link::{Ended, Link};
 use rota::Rota;
 pub use status::LinkStatus;
@@ -229,7 +226,7 @@ impl SubscriberTask {
                 tokio::select! {
                     () = shutdown.wait() => return,
                     () = fires(&mut self.options.publishers) => continue,
-                    () = at(free) => continue,
+                    () = sleep_until(free) => continue,
                     () = self.pulse.beat_on() => continue,
                 }
             };

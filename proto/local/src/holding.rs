@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use hanse_identity::{KeyDigest, LiveAuthority, PkiError};
 use hanse_link::{HeldHead, Replicas};
-use hanse_process::{Shutdown, telemetry};
+use hanse_process::{Shutdown, sleep_until, telemetry};
 use hanse_sync::{AdvanceError, Changes, Heads as _, MAX_LOCAL_BYTES, MAX_LOCAL_KEYS, Replica, Size};
 use hanse_topology::{Position, ScopeId};
 use tokio::sync::watch;
@@ -169,7 +169,7 @@ impl Holding {
                 changed = origins.changed() => if changed.is_err() { return },
                 changed = met.changed() => if changed.is_err() { return },
                 changed = refused.changed() => if changed.is_err() { return },
-                () = until(due) => {}
+                () = sleep_until(due) => {}
             }
         }
     }
@@ -379,13 +379,6 @@ fn tell(scope: &ScopeId, publication: Publication, keys: usize, bytes: usize) {
 
 fn draw() -> Draw {
     Draw { generation: rand::random(), id: rand::random(), pause: MAX_PAUSE.mul_f32(rand::random()) }
-}
-
-async fn until(due: Option<Instant>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(due.into()).await,
-        None => std::future::pending().await,
-    }
 }
 
 #[cfg(test)]

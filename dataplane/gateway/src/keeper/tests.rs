@@ -9,6 +9,8 @@ use hanse_process::{Metrics, ShutdownTrigger, Supervisor};
 use hanse_sync::LastGoodRecord;
 use hanse_topology::Lineage;
 
+use bytes::Bytes;
+
 use super::*;
 use crate::{
     table::Protocol,

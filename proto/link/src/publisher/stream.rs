@@ -9,6 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use hanse_identity::PeerKeys;
+use hanse_process::sleep_until;
 use hanse_proto::sync::{
     Begin, Behind, Bookmark, Chunk, End, PublisherMessage, Report, SubscriberMessage, Superseded,
     begin::Kind, publisher_message::Body,
@@ -19,7 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use tonic::{Code, Status, Streaming};
 use tracing::{debug, error, info};
 
-use super::{PublisherService, at, fires};
+use super::{PublisherService, fires};
 use crate::{
     Offer, Reason, SubscriberRecord,
     bounds::ReportSize,
@@ -97,7 +98,7 @@ impl Stream {
                     Ok(None) => return Ok(()),
                     Err(status) => return Err(self.unreadable(status)),
                 },
-                () = at(Some(introduced_by)), if self.number.is_none() => {
+                () = sleep_until(Some(introduced_by)), if self.number.is_none() => {
                     return Err(Status::deadline_exceeded("the subscriber has not introduced itself within 10 s"));
                 }
                 permit = outbound.reserve(), if !idle => match (permit, self.pending.pop_front()) {
@@ -107,7 +108,7 @@ impl Stream {
                 },
                 () = outbound.closed(), if idle => return Ok(()),
                 () = fires(&mut replicas), if idle => {}
-                () = at(due), if idle => {}
+                () = sleep_until(due), if idle => {}
                 () = fires(&mut admission) => self.admit()?,
             }
         }

@@ -1,8 +1,9 @@
 //! Local scopes in the table: what their Origins allow, what they lose, and that none holds up a start.
 
+use bytes::Bytes;
 use hanse_proto::runtime::{self, resource::Kind};
 
-use super::*;
+use super::{super::local_wait::LOCAL_WITHIN, *};
 use crate::testbed::{entry, route_of};
 
 const EAST: &str = "local/eu-west/production/east";

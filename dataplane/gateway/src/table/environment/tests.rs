@@ -167,7 +167,7 @@ proptest! {
         }
     }
 
-    /// Whatever a table adds, no Organization gets a request for which only others have routes in an earlier table.
+    /// No table adds a route by which an Organization gets a request for which only others have routes in an earlier table.
     #[test]
     fn no_table_gives_an_organization_the_requests_of_another(control in places(), east in places(), west in places()) {
         let world = World::new([control, east, west], &[], false);
