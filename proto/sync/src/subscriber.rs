@@ -389,7 +389,7 @@ impl SubscriberSession {
         effects.extend(unwanted.filter(|scope| !wanted.contains(*scope)).map(subscription::leave));
         self.subscriptions.retain(|scope, _| wanted.contains(scope));
         self.refused.clear(); // every scope that is wanted and not subscribed to is asked for below
-        // A local scope ends with its Origin, whatever a publisher offers.
+        // A local scope ends with its Origin, also where a publisher still offers it.
         let gone = replicas
             .iter()
             .filter(|(scope, _)| !scope.is_local() && self.wanted.covers(scope) && !wanted.contains(*scope));

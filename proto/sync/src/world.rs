@@ -3,6 +3,8 @@
 //! a node holds at a position is what the leader held there. Both relays are holders of a local scope, which the leaf follows, on a way
 //! where heads are forged: what it holds of that is what a holder signed. Now and then one of the relays is no holder any more.
 
+mod forging;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex},
@@ -21,6 +23,7 @@ use crate::{
     SubscriberSession, Wanted,
     examples::{BOOT, in_generation, scope},
 };
+use forging::{Forgery, Holders, Passing, sign};
 
 /// Content of both scopes at one revision.
 type Content = BTreeMap<ScopeId, BTreeMap<Arc<str>, Bytes>>;
@@ -39,68 +42,6 @@ fn scopes() -> [ScopeId; 2] {
 
 fn local() -> ScopeId {
     "local/r/e/pods".parse().expect("a scope")
-}
-
-/// In place of the signature of the relay whose lineage it is: all that one covers.
-fn sign(scope: &ScopeId, position: &Position, root: &ContentRoot) -> HeadSignature {
-    let spki = position.lineage.id[..1].to_vec();
-    HeadSignature { spki: spki.into(), signature: format!("{scope} {position} {root}").into() }
-}
-
-/// Which relays are holders.
-#[derive(Debug)]
-struct Holders {
-    named: Mutex<BTreeSet<usize>>,
-    /// Otherwise every head is believed: a bug that the world has to notice.
-    judges: bool,
-}
-
-impl Holders {
-    fn is_named(&self, relay: usize) -> bool {
-        self.named.lock().expect("no panic while it is held").contains(&relay)
-    }
-}
-
-impl Heads for Holders {
-    fn wants(&self, scope: &ScopeId) -> bool {
-        *scope == local()
-    }
-
-    fn is_holders(
-        &self,
-        _scope: &ScopeId,
-        position: &Position,
-        signature: &HeadSignature,
-    ) -> Result<(), String> {
-        let is_own = signature.spki[..] == position.lineage.id[..1];
-        let is_named = is_own && self.is_named(signature.spki[0].into());
-        if is_named || !self.judges { Ok(()) } else { Err("it is no holder".to_owned()) }
-    }
-
-    fn judge(
-        &self,
-        scope: &ScopeId,
-        position: &Position,
-        root: &ContentRoot,
-        signature: &HeadSignature,
-    ) -> Result<(), Disbelief> {
-        self.is_holders(scope, position, signature).map_err(Disbelief::Unknown)?;
-        let is_signed = *signature == sign(scope, position, root);
-        if is_signed || !self.judges { Ok(()) } else { Err(Disbelief::Forged("it is forged".to_owned())) }
-    }
-}
-
-/// How a head of the local scope is forged on its way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Forgery {
-    /// A value is another one, and the root fits it.
-    Value,
-    /// The signature is of an earlier head.
-    Earlier,
-    /// The signature is of the same head of another Origin.
-    OtherOrigin,
-    /// There is no signature.
-    Unsigned,
 }
 
 /// One thing that happens. Numbers choose among what there is.
@@ -148,16 +89,6 @@ struct Connection {
     passing: Passing,
 }
 
-/// A transfer of the local scope on its way to the leaf.
-#[derive(Debug, Default)]
-struct Passing {
-    is_delta: bool,
-    upserts: Vec<(Arc<str>, Bytes)>,
-    removals: Vec<Arc<str>>,
-    /// A value of it is another one.
-    is_changed: bool,
-}
-
 struct World {
     /// What the leader held, by generation and revision. The truth.
     history: BTreeMap<(u64, u64), Content>,
@@ -190,66 +121,6 @@ struct Seen {
     forged: u32,
     /// Heads that took the place of greater ones, whose holder was none any more.
     taken_back: u32,
-}
-
-impl Connection {
-    /// Forges a head of the local scope on its way to the leaf, if that is to be done and the message has one. Whether it did.
-    fn forge(
-        &mut self,
-        message: &mut PublisherMessage,
-        leaf: Option<&Replica>,
-        heads: &[HeadSignature],
-        next: &mut Option<Forgery>,
-    ) -> bool {
-        let is_local = |scope: &str| scope == local().to_string();
-        match &mut message.body {
-            Some(Body::Begin(begin)) if is_local(&begin.scope) => {
-                self.passing = Passing { is_delta: begin.kind() == Kind::Delta, ..Passing::default() };
-                false
-            }
-            Some(Body::Chunk(chunk)) if is_local(&chunk.scope) => {
-                if let Some(upsert) = chunk.upserts.first_mut()
-                    && *next == Some(Forgery::Value)
-                {
-                    upsert.value = Bytes::from_static(b"forged");
-                    self.passing.is_changed = true;
-                }
-                let upserts = chunk.upserts.iter();
-                self.passing.upserts.extend(upserts.map(|one| (Arc::from(&*one.key), one.value.clone())));
-                self.passing.removals.extend(chunk.removals.iter().map(|key| Arc::from(&**key)));
-                false
-            }
-            Some(Body::End(end)) if is_local(&end.scope) => {
-                let Passing { is_delta, upserts, removals, is_changed } = std::mem::take(&mut self.passing);
-                let to =
-                    Position::try_from(end.to.as_ref().expect("it leads somewhere")).expect("well formed");
-                match *next {
-                    Some(Forgery::Value) if is_changed => {
-                        let content = leaf.filter(|_| is_delta).map(Replica::content).unwrap_or_default();
-                        let upserts = content.into_iter().chain(upserts).collect();
-                        let root = Replica::new().advance(to, upserts, removals).expect("the first content");
-                        end.root = root.0.to_vec().into();
-                    }
-                    Some(Forgery::Value) | None => return false,
-                    Some(Forgery::Earlier) => {
-                        let own = end.signature.as_ref();
-                        let earlier = heads.iter().rfind(|head| Some(*head) != own);
-                        let Some(earlier) = earlier else { return false };
-                        end.signature = Some(earlier.clone());
-                    }
-                    Some(Forgery::OtherOrigin) => {
-                        let root = ContentRoot::try_from(&*end.root).expect("well formed");
-                        let other = "local/r/e/others".parse().expect("a scope");
-                        end.signature = Some(sign(&other, &to, &root));
-                    }
-                    Some(Forgery::Unsigned) => end.signature = None,
-                }
-                *next = None;
-                true
-            }
-            _ => false,
-        }
-    }
 }
 
 impl World {

@@ -83,7 +83,7 @@ proptest! {
         prop_assert!(State::from_records(state.to_records()).unwrap() == state, "the snapshot is another state");
     }
 
-    /// A federation that is made from the dump of a state has the same dump, whatever the history of the state. Operators bring the data of
+    /// A federation that is made from the dump of a state has the same dump: no history of the state changes it. Operators bring the data of
     /// Secrets.
     #[test]
     fn any_state_is_restored(commands in prop::collection::vec(strategies::command(), 1..48)) {

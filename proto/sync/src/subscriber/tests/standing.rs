@@ -131,7 +131,7 @@ fn of_a_neighbour_local_scopes_alone_are_asked_for_and_nothing_else_is_taken_in(
     assert_eq!(example.session.scopes().count(), 1, "nothing of the others is staged");
     assert!(example.is_as_before());
 
-    // One that has nothing is as good as any: nobody is told of it, and no other is sought.
+    // One that has nothing is as good as any: no warning tells of it, and no other is sought.
     let session = start();
     let mut example = Example { session, replicas: ReplicaMap::new(), now };
     example.take(welcome(&[], None));

@@ -112,7 +112,7 @@ fn another_binding() {
     assert_eq!((problem.name, &*problem.detail), (ProblemName::Stale, detail));
 }
 
-/// The Environment was guarded in between: nobody was told of it.
+/// The Environment was guarded in between: the proposal did not name it.
 #[test]
 fn another_environment() {
     let mut world =
