@@ -82,7 +82,7 @@ impl Admission for NeighbourAdmission {
             neighbour.environments.is_empty() || scope.environment().is_some_and(is_named)
         };
         let scopes = self.local.held.borrow().iter().filter(may_learn).cloned().collect();
-        // A local scope ends with its Origin, whatever a neighbour offers.
+        // A local scope ends with its Origin, also where a neighbour still offers it.
         Ok(Offer { scopes, as_of: None })
     }
 

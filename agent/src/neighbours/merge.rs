@@ -1,7 +1,7 @@
 //! Brings local scopes from the hub of a link into the agent's own hub.
 //!
 //! Several links bring the same scopes, and each may be behind another one. The greatest head wins: a replica moves only to a head that
-//! its origin signed and that follows the one held. So it moves at most once for each revision of the origin, whatever way it came.
+//! its origin signed and that follows the one held. So it moves at most once for each revision of the origin, whichever link brings that.
 //!
 //! A head counts only while the present Origin names its holder. A head that does not count is never brought, and any head that counts
 //! takes its place: for example, the head of a holder that lost its key gives way to the first head of the holder's new key.

@@ -1,4 +1,4 @@
-//! The federation key on three control nodes: each has every version, and nobody else has.
+//! The federation key on three control nodes: each has every version, and a revoked one gets no later version.
 
 use std::{
     collections::BTreeSet,

@@ -2,7 +2,7 @@
 //!
 //! A *source* says what the scope should have: a wish, with the term in which it says so. Several holders may have a source, and no holder
 //! asks the others before it publishes. A holder that takes over starts a lineage with a greater counter than any it knows. So nodes follow
-//! the last takeover, in whatever order they hear of several, and the other holders stop.
+//! the last takeover, in any order in which they hear of several, and the other holders stop.
 
 use std::time::{Duration, Instant};
 

@@ -23,7 +23,7 @@ pub(super) fn told(
 }
 
 /// Refuses a caller that is not on record with the key that it shows, or that is revoked. Unlike other calls, this one lets in no node
-/// without a record: its name could be anybody's.
+/// without a record: its name could be that of any node.
 fn check_caller(state: &State, caller: &Identity, keys: &PeerKeys) -> Result<(), Status> {
     let name = caller.to_string();
     let refused =

@@ -23,7 +23,7 @@ impl Reconciler for FederationKey {
         let Some((version, _)) = keys.pending() else {
             return if keys.wants_new() { add() } else { Vec::new() };
         };
-        // A revoked control node gets no version. It may still be in the group, and nobody hears it.
+        // A revoked control node gets no version. It may still be in the group, and no other node hears it.
         let holders = observed.holders().into_iter();
         let staying =
             holders.filter(|holder| !state.is_revoked(&holder.identity)).map(|holder| holder.newest);

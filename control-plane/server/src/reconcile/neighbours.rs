@@ -134,7 +134,7 @@ impl Region<'_> {
         {
             relays.insert(name);
         }
-        // A process that has not watched for so long cannot tell who was silent. With nobody to take the place, it stays.
+        // A process that has not watched for so long cannot tell who was silent. Without an agent that can take its place, it stays.
         let is_silent = |name: &&&Name| {
             heard.watched_for >= SILENT_FOR && !self.agents[**name].is_heard_within(SILENT_FOR)
         };

@@ -1,4 +1,4 @@
-//! A federation key, wrapped to a public key: whoever has the private key opens it, without any control node.
+//! A federation key, wrapped to a public key: the operator who has the private key opens it, without any control node.
 //!
 //! HPKE (RFC 9180) in base mode, with DHKEM(P-256, HKDF-SHA256), HKDF-SHA256 and AES-256-GCM. P-256 is the one type of key in a
 //! federation, so the pair is an ordinary [`KeyPair`].

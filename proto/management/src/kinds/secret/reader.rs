@@ -15,7 +15,7 @@ pub(super) fn mapping<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
 /// What is said where a mapping is wanted.
 pub(super) const MAPPING: &str = "a mapping is wanted here: write each field as `name: value`";
 
-/// What may be found in a place. Whatever a method does not accept is refused without being repeated.
+/// What may be found in a place. A value that no method accepts is refused without being repeated.
 pub(super) trait Wanted<'de>: Sized {
     type Value;
 
