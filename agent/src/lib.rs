@@ -17,7 +17,7 @@ mod test_origin;
 mod testbed;
 mod tokens;
 
-pub use config::{Addresses, Config};
+pub use config::{Addresses, Advertised, Config};
 pub use error::Error;
 pub use hanse_link::StoreKey;
 pub use node::{run, run_with_clock, run_with_origins};

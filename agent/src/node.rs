@@ -120,7 +120,7 @@ pub async fn run_with_origins(
 
     if config.found_at().is_none() {
         warn!(
-            address = config.advertised().federation,
+            address = config.advertised(),
             "other agents of the region cannot find this one at this address, so it is no relay, and no relay follows what it \
              publishes of local scopes: set advertise.federation to the HOST:PORT that others reach its federation port at"
         );

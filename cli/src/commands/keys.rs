@@ -64,7 +64,8 @@ fn check_other(pairs: &RecoveryPairs, present: Option<&RecoveryKey>, dir: &Path)
         return Ok(());
     }
     let detail = format!("the pairs in {} are the present recovery pairs already", dir.display());
-    let remedy = "name a directory that is not there yet if they were lost or copied";
+    let remedy = "if an answer was lost, nothing is left to do; if the pairs were lost or copied, name a directory that is not \
+                  there yet";
     Err(Failure::usage(detail).remedy(remedy).into())
 }
 
@@ -144,8 +145,9 @@ mod tests {
         let pairs = RecoveryPairs::generate().unwrap();
         let digest = |pair: &hanse_identity::KeyPair| hex::encode(Digest::of(&pair.public_key_der()).0);
         let present = RecoveryKey { sign: digest(&pairs.sign), wrap: digest(&pairs.wrap) };
-        let refused = check_other(&pairs, Some(&present), dir).unwrap_err().to_string();
-        assert!(refused.contains("the pairs in safe are the present recovery pairs"), "{refused}");
+        let refused = check_other(&pairs, Some(&present), dir).unwrap_err().downcast::<Failure>().unwrap();
+        assert!(refused.message.contains("the pairs in safe are the present recovery pairs"), "{refused}");
+        assert!(refused.remedy.contains("if an answer was lost, nothing is left to do"));
         check_other(&RecoveryPairs::generate().unwrap(), Some(&present), dir).unwrap();
         check_other(&pairs, None, dir).unwrap();
     }

@@ -4,7 +4,7 @@ use axum::response::Response;
 use hanse_management::{Digest, manifest};
 use hanse_state::{
     CommandBody, KeyVersion, State,
-    port::{FleetReport, GroupStatus},
+    port::{FleetReport, GroupStatus, NodeStatus},
 };
 use http::StatusCode;
 use serde::Deserialize;
@@ -99,6 +99,31 @@ fn digests(recovery: &hanse_state::RecoveryKey) -> RecoveryKey {
     RecoveryKey { sign: digest(&recovery.sign), wrap: digest(&recovery.wrap) }
 }
 
+/// What a control node has of a version of the federation key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Has {
+    /// It said, when asked last, that it has this version or a newer one.
+    Holds,
+    /// It said that it does not have it.
+    Lacks,
+    /// It did not answer.
+    Unsaid,
+    /// It is revoked, and gets no version any more.
+    Refused,
+}
+
+/// What a control node has of this version.
+pub(crate) fn has(state: &State, fleet: &FleetReport, node: &NodeStatus, version: u32) -> Has {
+    if state.is_revoked(&server(&node.name)) {
+        return Has::Refused;
+    }
+    match fleet.nodes.get(&node.id) {
+        None => Has::Unsaid,
+        Some(said) if said.newest_key < version => Has::Lacks,
+        Some(_) => Has::Holds,
+    }
+}
+
 fn shown(state: &State, group: &GroupStatus, fleet: &FleetReport) -> FederationKey {
     let keys = state.federation_keys();
     let number = |version: Option<(u32, &KeyVersion)>| version.map(|(number, _)| number);
@@ -119,11 +144,11 @@ fn shown(state: &State, group: &GroupStatus, fleet: &FleetReport) -> FederationK
             state: state_of_it,
         };
         if [active, pending].contains(&Some(version)) {
-            for node in group.nodes.iter().filter(|node| !state.is_revoked(&server(&node.name))) {
-                match fleet.nodes.get(&node.id) {
-                    None => item.unknown.push(server(&node.name)),
-                    Some(said) if said.newest_key < version => item.lacked_by.push(server(&node.name)),
-                    Some(_) => {}
+            for node in &group.nodes {
+                match has(state, fleet, node, version) {
+                    Has::Unsaid => item.unknown.push(server(&node.name)),
+                    Has::Lacks => item.lacked_by.push(server(&node.name)),
+                    Has::Holds | Has::Refused => {}
                 }
             }
         }

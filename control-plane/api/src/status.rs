@@ -21,6 +21,7 @@ use crate::{
     approvals::waiting,
     call::Call,
     convergence::{GatewayView, Sees, gateways},
+    federation_key::{Has, has},
     openapi::refusal,
     rejection::Rejection,
     routes::Route,
@@ -63,10 +64,7 @@ fn all_status(
     // A leader is heard with each heartbeat, however long its agents' reports take to arrive.
     let answers = |node: &NodeStatus| node.role == LEADER || fleet.nodes.contains_key(&node.id);
     let active = state.federation_keys().active().map(|(active, _)| active);
-    let lacks = |node: &NodeStatus| {
-        let newest = fleet.nodes.get(&node.id)?.newest_key;
-        active.filter(|active| newest < *active)
-    };
+    let lacks = |node: &NodeStatus| active.filter(|active| has(state, fleet, node, *active) == Has::Lacks);
     let node = |node: &NodeStatus| answer::NodeStatus {
         // Said of those only that should have answered and did not: what reports to them is missing below.
         answered: fleet.silent.contains(&node.name).then_some(false),

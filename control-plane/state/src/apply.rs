@@ -28,7 +28,6 @@ use crate::{
 
 pub(crate) use idempotent::{IdempotentResult, IdempotentResults};
 pub(crate) use minted::Recorded;
-pub(crate) use proposal::keys_of;
 
 impl State {
     /// Does what `command` says, or refuses it and stays as it is.

@@ -21,6 +21,7 @@ mod dump;
 mod federation_key;
 #[cfg(test)]
 mod fixture;
+mod listed;
 mod member;
 #[cfg(feature = "next")]
 mod next;

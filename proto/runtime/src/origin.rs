@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use hanse_proto::runtime;
 
-use crate::{KeyDigest, ResourceKind, Unusable};
+use crate::{KeyDigest, ResourceKind, Unusable, access::key_digest};
 
 /// The kinds that an origin may have at all: no other kind is known to be safe without the control plane's judgement.
 const KINDS: [ResourceKind; 2] = [ResourceKind::Route, ResourceKind::Upstream];
@@ -41,8 +41,7 @@ impl Origin {
         }
         let known = kinds.iter().filter_map(|kind| ResourceKind::of_key(kind));
         let holder = |(at, holder): (usize, runtime::Holder)| {
-            let key = KeyDigest::try_from(holder.key.as_ref())
-                .map_err(|_| Unusable::new(format!("holders[{at}].key"), "is not a SHA-256: 32 octets"))?;
+            let key = key_digest(format!("holders[{at}].key"), &holder.key)?;
             Ok(Holder { name: holder.name, key })
         };
         Ok(Self {

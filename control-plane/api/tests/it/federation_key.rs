@@ -91,6 +91,13 @@ async fn versions_are_listed_with_the_nodes_that_lack_them() {
     say(&api, &[(1, 1), (2, 0), (3, 3)]);
     let status = api.get("/v1/status").send().await.expect(200).json;
     assert_eq!((node(0, &status), node(1, &status), node(2, &status)), (None, Some(json!(1)), None));
+    // A revoked node gets no version any more: neither view says that it lacks one.
+    let control_nodes = ["cp-1", "cp-2", "cp-3"].map(|node| hanse_topology::Name::new(node).unwrap()).into();
+    let (keys, known_keys) = (Vec::new(), Vec::new());
+    api.node.run(CommandBody::Revoke { identity: server_identity("cp-2"), control_nodes, keys, known_keys });
+    let status = api.get("/v1/status").send().await.expect(200).json;
+    assert_eq!(node(1, &status), None);
+    assert_eq!(listed(&api).await["items"][0].get("lackedBy"), None);
 }
 
 #[tokio::test]

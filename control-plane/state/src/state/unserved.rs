@@ -12,7 +12,7 @@ use hanse_runtime::Area;
 use hanse_topology::Name;
 
 use super::{DeniedEndpoints, State, egress::DeniedUse, owned::Met};
-use crate::{ChangeResult, Resource, admission::Warning};
+use crate::{ChangeResult, Resource, admission::Warning, listed::listed};
 
 /// How many items of a list a warning names.
 pub(super) const NAMED: usize = 3;
@@ -165,7 +165,7 @@ impl State {
                 format!("served nowhere: Environment {name} has no region; add one to its `regions`");
             tell("environment", detail);
         } else if self.regions_of(binding).is_empty() {
-            let regions = listed(environment.regions.iter().map(Name::as_str));
+            let regions = listed(environment.regions.iter(), NAMED);
             let detail = format!(
                 "served nowhere: no region of Environment {name} ({regions}) has these labels; label one, or name it"
             );
@@ -186,8 +186,8 @@ impl State {
             let detail = format!(
                 "served nowhere: r{} of Api {api} is for {}, and Environment {name} is for {}; add a host to one of them",
                 revision.number,
-                listed(hosts.iter().map(String::as_str)),
-                listed(environment.hostnames.iter().map(String::as_str))
+                listed(hosts.iter(), NAMED),
+                listed(environment.hostnames.iter(), NAMED)
             );
             tell("environment", detail);
         }
@@ -201,7 +201,7 @@ fn cut_off(denied: Vec<DeniedUse<'_>>, environment: &Name) -> Option<(String, St
     (!urls.is_empty()).then(|| {
         let detail = format!(
             "cut off: `egress` of Environment {environment} denies {}; change the endpoints, or `egress`",
-            listed(urls.into_iter())
+            listed(urls.into_iter(), NAMED)
         );
         ("environment".to_owned(), detail)
     })
@@ -224,13 +224,6 @@ const fn not_served(lifecycle: Lifecycle) -> Option<&'static str> {
 /// Whether an Environment with these `hostnames` answers to `host`, or to some below `*.suffix`.
 pub(super) fn has_host(hostnames: &[String], host: &str) -> bool {
     hostnames.is_empty() || hostnames.iter().any(|own| common_hosts(own, host).is_some())
-}
-
-/// `a, b, c and 4 more`.
-fn listed<'a>(items: impl ExactSizeIterator<Item = &'a str>) -> String {
-    let more = items.len().saturating_sub(NAMED);
-    let named = items.take(NAMED).collect::<Vec<_>>().join(", ");
-    if more == 0 { named } else { format!("{named} and {more} more") }
 }
 
 #[cfg(test)]
