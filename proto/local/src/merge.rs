@@ -5,16 +5,19 @@
 //!
 //! A head counts only while the present Origin names its holder. A head that does not count is never brought, and any head that counts
 //! takes its place: for example, the head of a holder that lost its key gives way to the first head of the holder's new key.
+//!
+//! Of two lineages of one generation neither follows the other, so neither is brought where the other is held. The agent's own holder
+//! hears of such a head, and takes over with a greater generation.
 
 use std::sync::Arc;
 
 use hanse_link::Replicas;
 use hanse_process::Shutdown;
-use hanse_sync::{AdvanceError, Heads, Prepared, Replica, ReplicaMap};
+use hanse_sync::{AdvanceError, Heads, HeldHead, Prepared, Replica, ReplicaMap};
 use hanse_topology::{Position, ScopeId};
 use tracing::{debug, warn};
 
-use crate::Origins;
+use crate::{HoldingHandle, Origins};
 
 /// What one link brings. A clone goes on where one that ended stopped.
 #[derive(Debug, Clone)]
@@ -27,6 +30,8 @@ pub struct Merge {
     pub heads: Arc<dyn Heads>,
     /// Says when that changes.
     pub origins: Origins,
+    /// Hears of heads that are not brought.
+    pub holding: HoldingHandle,
 }
 
 impl Merge {
@@ -51,9 +56,24 @@ impl Merge {
         for scope in scopes {
             // A local scope ends with its Origin, in the link's hub too.
             match self.heads.wants(&scope) {
-                true => self.bring(&scope),
+                true => {
+                    self.bring(&scope);
+                    self.tell(&scope);
+                }
                 false => drop(self.link.remove(&scope)),
             }
+        }
+    }
+
+    /// Tells the holder what the link holds. It counts for nothing where the agent holds as much.
+    fn tell(&self, scope: &ScopeId) {
+        let head = |link: &ReplicaMap| {
+            let link = self.heads.believed(scope, link.get(scope))?;
+            let (position, signature) = (*link.position()?, link.signature()?.clone());
+            Some(HeldHead { position, root: link.root(), signature })
+        };
+        if let Some(head) = self.link.read(head) {
+            self.holding.meet(scope, &head);
         }
     }
 
