@@ -21,9 +21,12 @@ mod holding;
 mod keeper;
 mod merge;
 mod origins;
+mod seeded;
 
 #[cfg(test)]
 mod testbed;
+#[cfg(test)]
+mod world;
 
 pub use directory::{Directory, DirectoryReader, Target, followed};
 pub use head::{sign, verify};

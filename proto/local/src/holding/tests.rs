@@ -50,7 +50,7 @@ impl Agent {
     }
 
     fn is_due_later(&mut self) -> bool {
-        let due = self.holding.step(self.now);
+        let due = self.holding.step(self.now, &mut draw);
         due.is_none_or(|due| due > self.now)
     }
 
@@ -65,7 +65,7 @@ impl Agent {
 
     /// Where the scope stands, if what is held of it is signed by the holder: counter, revision, keys and values.
     fn held(&mut self) -> Option<(u32, u64, String)> {
-        self.holding.step(self.now);
+        self.holding.step(self.now, &mut draw);
         self.hub.read(|map| {
             let replica = map.get(&pods("production"))?;
             let (position, root) = (replica.position()?, replica.root());
@@ -112,7 +112,7 @@ fn only_what_its_origin_names_it_for_is_published() {
     control_plane_says(&agent.hub, "production", &[("origin/pods", &origin(other.key()))]);
     agent.keeper.step();
     agent.wish("production", 1, &[("a", "2")]);
-    agent.holding.step(agent.now);
+    agent.holding.step(agent.now, &mut draw);
     assert_eq!(agent.hub.read(|map| map[&pods("production")].position().unwrap().revision), 1);
     control_plane_says(&agent.hub, "production", &[("origin/pods", &origin(&agent.key))]);
     agent.keeper.step();
