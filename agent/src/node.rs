@@ -172,6 +172,7 @@ fn neighbours(
         trust: node.trust.clone(),
         replicas: node.replicas.clone(),
         origins: node.origins.clone(),
+        holding: local.holding.clone(),
     };
     let links = Links::new(region.clone(), common, shell.supervisor.part(shell.shutdown.clone()));
     let directory = links.directory();
