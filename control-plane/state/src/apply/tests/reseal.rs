@@ -153,6 +153,13 @@ fn values_that_are_sealed_anew_lose_to_what_came_first() {
     assert_eq!(last_entry(&world).1, "seal values anew with federation key 2: 1; left under earlier ones: 0");
     assert_eq!(world.state.revision(), before.revision());
 
+    // Made of other bytes than are there, whatever its version is.
+    world.rotate_key();
+    let CommandBody::Reseal(mut values) = Masks::anew(&world.state) else { unreachable!() };
+    values[0].was = [7; 32];
+    world.run(CommandBody::Reseal(values)).unwrap();
+    assert_eq!(versions(&world), [(2, 1), (3, 1)]);
+
     world.delete("Secret s", false).unwrap();
     let before = world.state.clone();
     world.run(crossed).unwrap();
@@ -164,7 +171,7 @@ fn values_that_are_sealed_anew_lose_to_what_came_first() {
     let crossed = Masks::anew(&world.state);
     world.rotate_key();
     world.run(crossed).unwrap();
-    assert_eq!(versions(&world), [(2, 1)]);
+    assert_eq!(versions(&world), [(3, 1)]);
     world.reseal();
-    assert_eq!((versions(&world), data(&world, "a")), (vec![(4, 1)], "1".to_owned()));
+    assert_eq!((versions(&world), data(&world, "a")), (vec![(5, 1)], "1".to_owned()));
 }
