@@ -11,6 +11,7 @@ mod lineage;
 mod minted;
 mod neighbours;
 mod proposal;
+mod reseal;
 mod resources;
 mod revocation;
 mod roots;
@@ -115,6 +116,7 @@ impl State {
             }
             CommandBody::UseKey { version } => keys::use_version(&mut next, *version)?,
             CommandBody::RotateKey => keys::rotate(&mut next)?,
+            CommandBody::Reseal(values) => reseal::reseal(&mut next, values),
         };
         if let Some(organization) = &command.origin.organization {
             actor::check_within(organization, &effects)?;

@@ -39,7 +39,7 @@ pub use apply::Attempt;
 pub use audit::{AuditChange, AuditEntry, AuditField, AuditHash, AuditLink, AuditLog, LeftOut};
 pub use command::{
     Accepted, Action, Change, ChangeResult, Command, CommandBody, JournalEntry, MintedToken, NeighbourAt,
-    Origin, Outcome,
+    Origin, Outcome, ResealedValue,
 };
 pub use dump::{Dump, FIRST_TOKEN};
 pub use federation_key::{FederationKeys, KeyVersion, MAX_KEY_VERSIONS, RecoveryKey};

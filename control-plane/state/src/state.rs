@@ -10,6 +10,7 @@ mod journal;
 mod origins;
 mod owned;
 mod query;
+mod sealed;
 mod unserved;
 
 use std::sync::Arc;

@@ -187,10 +187,19 @@ fn what(command: &Command, before: &State, next: &State) -> String {
         }
         CommandBody::UseKey { version } => format!("use federation key {version}"),
         CommandBody::RotateKey => "rotate the federation key".to_owned(),
+        CommandBody::Reseal(_) => resealed(before, next),
         CommandBody::RecordMinted { token, .. } => minted(token),
         CommandBody::SetNeighbours { region, agents } => neighbours(region, agents),
         CommandBody::DropAudit { through, .. } => format!("drop audit through {through}"),
     }
+}
+
+/// How many values of Secrets were sealed anew, and how many are to be.
+fn resealed(before: &State, next: &State) -> String {
+    let version = next.federation_keys().active().map_or(0, |(version, _)| version);
+    let (were, are) = (before.outdated_values().count(), next.outdated_values().count());
+    let sealed = were.saturating_sub(are);
+    format!("seal values anew with federation key {version}: {sealed}; left under earlier ones: {are}")
 }
 
 /// Who proposed what is decided, and why.
