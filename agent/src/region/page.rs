@@ -34,7 +34,7 @@ pub struct RegionPage {
     pub last_failure: Option<String>,
     /// The agents: first the one that was asked, then by name.
     pub agents: Vec<AgentShown>,
-    /// Requests of the last ten seconds.
+    /// Requests of the last ten seconds: by environment and host, and after them the rests.
     pub traffic: Vec<TrafficShown>,
 }
 
@@ -132,6 +132,8 @@ fn page(
 ) -> RegionPage {
     let Heard { relay, at, view, last_failure } = heard;
     let RegionView { agents, traffic } = if relay.is_some() { view } else { alone };
+    let mut traffic: Vec<_> = traffic.rows.iter().map(traffic_shown).collect();
+    traffic.sort_by(|one, other| place(one).cmp(&place(other)));
     let others: BTreeMap<Name, Arc<AgentLive>> =
         agents.into_iter().filter(|(name, _)| *name != own.name).collect();
     RegionPage {
@@ -141,8 +143,13 @@ fn page(
         age_seconds: at.map(|at| now.saturating_duration_since(at).as_secs()),
         last_failure,
         agents: itself.iter().chain(others.values()).map(|agent| agent_shown(agent)).collect(),
-        traffic: traffic.rows.iter().map(traffic_shown).collect(),
+        traffic,
     }
+}
+
+/// Rests come last.
+fn place(row: &TrafficShown) -> impl Ord + use<'_> {
+    (row.environment.is_none(), &row.environment, row.host.is_none(), &row.host)
 }
 
 fn agent_shown(agent: &AgentLive) -> AgentShown {

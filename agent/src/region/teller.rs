@@ -19,6 +19,9 @@ use super::{heard::Reading, hearing::RegionView, ledger::Ledger, limit::Limit, r
 /// Least time between two looks at what was heard. A thousand agents report every second.
 const LOOK_SPACING: Duration = Duration::from_millis(250);
 
+/// An agent that has just started knows too little to tell. Other agents link to it again within 5 s, and a handshake later.
+const TELLS_AFTER: Duration = Duration::from_secs(7);
+
 /// Looks at what the agent's gateways and the agents that follow it said. A clone goes on where one that ended stopped.
 #[derive(Clone)]
 pub(crate) struct Teller {
@@ -35,6 +38,7 @@ pub(crate) struct Told {
     ledger: Arc<Mutex<Ledger>>,
     changed: watch::Sender<u64>,
     directory: watch::Receiver<Arc<Directory>>,
+    began: Instant,
 }
 
 impl Teller {
@@ -45,7 +49,8 @@ impl Teller {
         neighbours: Subscribers,
         directory: watch::Receiver<Arc<Directory>>,
     ) -> (Self, Told) {
-        let told = Told { ledger: Arc::default(), changed: watch::Sender::default(), directory };
+        let (ledger, changed, began) = (Arc::default(), watch::Sender::default(), Instant::now());
+        let told = Told { ledger, changed, directory, began };
         (Self { own, gateways, neighbours, reading: Reading::default(), told: told.clone() }, told)
     }
 
@@ -112,6 +117,13 @@ impl Told {
 }
 
 impl RegionSource for Told {
+    fn ready(&self) -> Result<(), String> {
+        match self.began.elapsed() < TELLS_AFTER {
+            true => Err(format!("this agent has just started: ask again in {TELLS_AFTER:?}")),
+            false => Ok(()),
+        }
+    }
+
     fn since(&self, peer: &Identity, seen: Option<u64>) -> (Vec<RegionPart>, u64) {
         let directory = self.directory.borrow().clone();
         let ledger = self.ledger.lock();

@@ -11,8 +11,8 @@ use hanse_topology::Role;
 
 use crate::{Below, traffic::MAX_TRAFFIC_BYTES};
 
-/// The most that a Report may take, encoded: ten thousand gateways at 400 octets each, which is one in two environments with what it
-/// uses and what it keeps in each (nine thousand where the lineage has a parent). Two such reports fit into one message between
+/// The most that a Report may take, encoded: eight thousand gateways at 500 octets each, which is one in two environments with what it
+/// serves, and what it uses and keeps in each. Two such reports fit into one message between
 /// control nodes (12 MiB), so what was accepted can always be passed on.
 pub const MAX_REPORT_BYTES: usize = 4 << 20;
 /// The most gateways that a Report may name. A control node remembers each for an hour.

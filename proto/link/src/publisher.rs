@@ -143,6 +143,7 @@ impl Neighbours for PublisherService {
     ) -> Result<Response<Self::WatchRegionStream>, Status> {
         let Caller { identity, keys, .. } = caller(&request)?;
         let region = self.region.clone().ok_or_else(|| Status::unimplemented("this node knows no region"))?;
+        region.ready().map_err(Status::unavailable)?;
         let (outbound, parts) = mpsc::channel(region::OUTBOUND);
         tokio::spawn(region::tell(self.clone(), region, (identity, keys), outbound));
         Ok(Response::new(ReceiverStream::new(parts)))

@@ -18,6 +18,9 @@ pub(super) const OUTBOUND: usize = 2;
 
 /// What an agent knows of its region.
 pub trait RegionSource: Send + Sync {
+    /// Whether it knows enough to tell it; why not.
+    fn ready(&self) -> Result<(), String>;
+
     /// What `peer` has not heard yet, if it heard all up to `seen`, and up to where it has heard all then. Without `seen`: all.
     fn since(&self, peer: &Identity, seen: Option<u64>) -> (Vec<RegionPart>, u64);
 
