@@ -131,7 +131,11 @@ fn page(
     now: Instant,
 ) -> RegionPage {
     let Heard { relay, at, view, last_failure } = heard;
-    let RegionView { agents, traffic } = if relay.is_some() { view } else { alone };
+    // It may have been a relay before, and have heard others: they tell it no more.
+    let RegionView { agents, traffic } = match relay {
+        Some(_) => view,
+        None => RegionView { agents: BTreeMap::new(), ..alone },
+    };
     let mut traffic: Vec<_> = traffic.rows.iter().map(traffic_shown).collect();
     traffic.sort_by(|one, other| place(one).cmp(&place(other)));
     let others: BTreeMap<Name, Arc<AgentLive>> =
