@@ -2,7 +2,8 @@
 //!
 //! A link follows one agent, known by its name and by the key that it joined with. It fills a hub of its own with the local scopes
 //! that the agent passes on. [`hanse_local::Merge`] brings the greatest head of all links into the agent's own hub. Nothing else comes
-//! that way: what the control plane says comes from control nodes only.
+//! that way: what the control plane says comes from control nodes only. Up a link to a relay goes what the agent's gateways say of
+//! themselves (`crate::region`).
 
 mod admission;
 mod links;

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
+use axum::Router;
 use hanse_identity::{
     Alpn, Authority, Clients, LiveAuthority, LiveCredentials, MAX_ENROLMENT_BYTES, Ports, server_tls,
 };
@@ -9,7 +10,7 @@ use hanse_link::{
     EffectiveSource, Freshness, LinkStatus, MAX_GATEWAY_MESSAGE_BYTES, NeighbourService, SubscriberHandle,
     Subscribers, neighbour_service, publisher_service,
 };
-use hanse_local::{Holding, Wishes};
+use hanse_local::{Directory, Holding, Wishes};
 use hanse_node::{Consumer, JoinedNode, Shell};
 use hanse_process::{Shutdown, WallClock, bind, raise_descriptor_limit};
 use hanse_proto::{
@@ -27,6 +28,7 @@ use crate::{
     enrolment::EnrolmentService,
     gateways::Gateways,
     neighbours::{self, Links, NeighbourAdmission},
+    region::{self, RegionMetrics, Shown, Teller, Told, Watched, Watching},
     test_origin,
 };
 
@@ -97,7 +99,7 @@ pub async fn run_with_origins(
         MAX_GATEWAY_MESSAGE_BYTES,
         shutdown.clone(),
     );
-    let neighbours = neighbours(&node, &config.region, local, link.freshness);
+    let neighbours = neighbours(&node, &config.region, &subscribers, local, link.freshness);
     // A certificate of another region is of no use at either port.
     let (roles, region, trust) =
         (Role::Agent.admits().collect::<Vec<_>>(), Some(config.region.clone()), node.trust.clone());
@@ -158,11 +160,11 @@ fn reports(node: &JoinedNode, gateways: &Arc<Gateways>, subscribers: &Subscriber
     })
 }
 
-/// Follows other agents of the region, and serves them. They get no report: nothing reads it there, and some of them may not learn all
-/// that it names.
+/// Follows other agents of the region, serves them, and tells them of its gateways.
 fn neighbours(
     node: &JoinedNode,
     region: &Name,
+    gateways: &Subscribers,
     local: LocalScopes,
     freshness: watch::Receiver<Freshness>,
 ) -> NeighbourService {
@@ -173,11 +175,18 @@ fn neighbours(
         replicas: node.replicas.clone(),
         origins: node.origins.clone(),
         holding: local.holding.clone(),
+        report: {
+            let gateways = gateways.clone();
+            Arc::new(move || region::report(&gateways.snapshot(), Instant::now()))
+        },
+        report_on: gateways.changed(),
     };
     let links = Links::new(region.clone(), common, shell.supervisor.part(shell.shutdown.clone()));
     let directory = links.directory();
     let pages = neighbours::pages(own.name.clone(), node.replicas.clone(), directory.clone(), links.shown());
-    shell.show(pages);
+    let followers = Subscribers::new();
+    let (told, region_pages) = tell_of_region(node, gateways, &followers, &directory);
+    shell.show(pages.merge(region_pages));
     shell.supervisor.spawn_lasting("neighbours", links, |links, shutdown| Box::pin(links.run(shutdown)));
     let (admission, answers) = NeighbourAdmission::new(region.clone(), directory, local);
     shell.supervisor.spawn("neighbour-admission", answers, neighbours::Answers::watch);
@@ -185,11 +194,33 @@ fn neighbours(
         node.replicas.clone(),
         Arc::new(admission),
         freshness,
-        Subscribers::new(),
+        followers,
         own.to_string(),
-        MAX_GATEWAY_MESSAGE_BYTES,
+        Arc::new(told),
         shell.shutdown.clone(),
     )
+}
+
+/// Puts together what the agent hears of its region, asks relays for the rest, and shows it.
+fn tell_of_region(
+    node: &JoinedNode,
+    gateways: &Subscribers,
+    followers: &Subscribers,
+    directory: &watch::Receiver<Arc<Directory>>,
+) -> (Told, Router) {
+    let (shell, own, watched) = (&node.shell, node.credentials.identity(), Watched::default());
+    let (teller, told) = Teller::new(own.clone(), gateways.clone(), followers.clone(), directory.clone());
+    shell.supervisor.spawn("region", teller, Teller::run);
+    let watching = Watching {
+        credentials: node.credentials.clone(),
+        trust: node.trust.clone(),
+        directory: directory.clone(),
+        watched: watched.clone(),
+    };
+    shell.supervisor.spawn("region-watch", watching, Watching::run);
+    let shown = Shown { own, told: told.clone(), watched, directory: directory.clone() };
+    shell.metrics.register(|registry| registry.register_collector(Box::new(RegionMetrics(shown.clone()))));
+    (told, region::pages(shown))
 }
 
 /// Ready once a control node said what this agent may have, to this process or to one before it: from then on gateways can

@@ -1,6 +1,7 @@
 //! Resources as text: tables for people, JSON and YAML for programs. Pure, but for the width of the terminal.
 
 mod federation;
+mod region;
 mod sort;
 mod yaml;
 
@@ -16,6 +17,7 @@ use serde::Serialize;
 use serde_json::json;
 
 pub(crate) use federation::federation;
+pub(crate) use region::region;
 pub(crate) use sort::SortBy;
 pub(crate) use yaml::yaml;
 

@@ -8,7 +8,8 @@ use toml::{Table, Value};
 use crate::{exit::Failure, toml_words};
 
 /// Top-level keys that hold lists; in the environment their items are separated by commas.
-const LISTS: [&str; 6] = ["servers", "enrolment", "agents", "environments", "trusted_proxies", "api_names"];
+const LISTS: [&str; 7] =
+    ["servers", "enrolment", "agents", "environments", "advertise", "trusted_proxies", "api_names"];
 /// Keys that hold tables: `HANSE_SERVER_LISTEN_API` is `listen.api`.
 const TABLES: [&str; 6] = ["listen", "advertise", "limits", "drain", "store_key", "access_log"];
 /// Tables of which one key is given: a variable replaces the file's whole table.
@@ -281,6 +282,7 @@ mod tests {
                 https_proxy_protocol: true,
                 admin: text("h:3"),
             },
+            advertise: ["https://a", "http://b:1"].map(text).into(),
             limits: hanse_gateway::config::Limits::default(),
             drain: hanse_gateway::config::Drain { announce_ms: 7, limit_ms: 8 },
             access_log: Some(hanse_gateway::config::AccessLogTarget::File("log".into())),

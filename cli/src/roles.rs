@@ -9,6 +9,7 @@ use hanse_topology::{Name, Role};
 
 use crate::{
     args::{AgentAction, AgentArgs, RoleCommand, RunArgs, ServerAction, ServerArgs},
+    commands,
     exit::{Exit, Failure},
     out::{data, say},
     role_config,
@@ -92,6 +93,7 @@ async fn agent(config: Option<PathBuf>, args: &AgentArgs) -> anyhow::Result<()> 
             data(hanse_agent::mint_token(&config, Role::Gateway, environments)?)?;
             Ok(())
         }
+        Some(AgentAction::Region { output }) => commands::region(&config, *output).await,
         None => {
             let name = config.name.clone();
             serve("agent", name, &path, &args.run, || hanse_agent::run(config, shutdown::on_signals())).await

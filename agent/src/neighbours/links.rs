@@ -10,7 +10,8 @@ use std::{
 use axum::{Json, Router, routing::get};
 use hanse_identity::{LiveCredentials, LiveTrust, TlsError, client_tls_to};
 use hanse_link::{
-    EffectiveSource, LinkStatus, ReplicaMap, Replicas, Service, SubscriberOptions, SubscriberTask, Wanted,
+    EffectiveSource, LinkStatus, ReplicaMap, Replicas, ReportSource, Service, SubscriberOptions,
+    SubscriberTask, Wanted,
 };
 use hanse_local::{Directory, DirectoryReader, HeldBy, HoldingHandle, Merge, Origins, Target, followed};
 use hanse_process::{Shutdown, Supervisor, telemetry};
@@ -37,6 +38,10 @@ pub(crate) struct Common {
     pub(crate) origins: Origins,
     /// Hears of heads that links bring and the agent does not take.
     pub(crate) holding: HoldingHandle,
+    /// What it says to relays of its gateways.
+    pub(crate) report: ReportSource,
+    /// Fires when that changes.
+    pub(crate) report_on: watch::Receiver<u64>,
 }
 
 /// Starts and stops links, so that the agents are followed that the directory and the Origins name.
@@ -154,7 +159,7 @@ impl Links {
 
     /// Follows one agent, with a hub of the link's own.
     fn start(&self, name: &Name, target: &Target, shutdown: Shutdown) -> Result<Supervisor, TlsError> {
-        let Common { credentials, trust, replicas, origins, holding } = &self.common;
+        let Common { credentials, trust, replicas, origins, holding, report, report_on } = &self.common;
         let peer = Identity { name: name.clone(), ..credentials.identity() };
         let options = SubscriberOptions {
             identity: credentials.identity(),
@@ -169,8 +174,10 @@ impl Links {
         };
         // As far as the agent is itself, so that nothing is sent that it has.
         let hub = replicas.copy_of(|scope| scope.is_local() && heads.wants(scope));
-        let (task, handle) = SubscriberTask::new(options, hub.clone(), EffectiveSource::Immediate, None);
-        let task = task.with_heads(heads.clone());
+        // A holder that is no relay tells nobody, and may learn less than this agent.
+        let report = target.is_relay.then(|| report.clone());
+        let (task, handle) = SubscriberTask::new(options, hub.clone(), EffectiveSource::Immediate, report);
+        let task = task.with_heads(heads.clone()).with_report_on(report_on.clone());
         let part = self.supervisor.part(shutdown);
         part.spawn("neighbour-link", task, SubscriberTask::run);
         let (own, origins, holding) = (replicas.clone(), origins.clone(), holding.clone());

@@ -28,6 +28,8 @@ use tonic::service::Routes;
 
 use crate::{Addresses, Config, Error, run_with_origins, testbed};
 
+mod region;
+
 /// The bound of every wait: far above what a busy machine needs.
 const SOON: Duration = Duration::from_secs(60);
 const RUNTIME: &str = "runtime/eu-west/production";
@@ -211,8 +213,12 @@ impl Agent {
     }
 
     async fn page(&self) -> Value {
+        self.page_at("/neighbours").await
+    }
+
+    async fn page_at(&self, path: &str) -> Value {
         let address = &self.config.listen.admin;
-        let request = format!("GET /neighbours HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
         let mut text = String::new();
         if let Ok(mut stream) = TcpStream::connect(address).await {
             let _ = stream.write_all(request.as_bytes()).await;

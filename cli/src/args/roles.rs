@@ -5,6 +5,8 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Subcommand};
 use hanse_topology::Name;
 
+use super::Output;
+
 /// A role to run.
 #[derive(Debug, Subcommand)]
 pub(crate) enum RoleCommand {
@@ -98,6 +100,12 @@ pub(crate) enum AgentAction {
         /// The environments the gateway may learn; default: all of the agent's
         #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
         environments: Vec<Name>,
+    },
+    /// Show the agents and gateways of this region, and their traffic, as the running agent knows them. Needs no control plane.
+    Region {
+        /// The form of the output.
+        #[arg(short, long, value_enum, default_value_t = Output::Table)]
+        output: Output,
     },
 }
 

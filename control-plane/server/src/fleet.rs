@@ -311,7 +311,7 @@ mod tests {
         let name = |text| Name::new(text).unwrap();
         let said = Facts { unheard: vec!["g2".into()], unheard_total: 300, left_out: 12, ..Facts::default() };
         let unknown = [&nested::to_bytes(&said)[..], b"\xfa\x07\x03new"].concat();
-        let report = Report { facts: unknown.into(), below: vec![0].into() };
+        let report = Report { facts: unknown.into(), below: vec![0].into(), ..Default::default() };
         let scope = "runtime/eu-west/production".parse().unwrap();
         let quarantine = Quarantine::of([sync::Quarantined { key: "plan/o/a".into(), ..Default::default() }]);
         let record = SubscriberRecord {

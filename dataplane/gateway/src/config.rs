@@ -4,7 +4,7 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use hanse_link::{StoreKey, Wanted};
 use hanse_node::NodeConfig;
-use hanse_runtime::Cidr;
+use hanse_runtime::{Cidr, EndpointUrl};
 use hanse_topology::{Name, Role};
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +41,12 @@ const LEAST_CONNECTIONS: usize = 16;
 /// are no such bound, for each endpoint has as many.
 const MOST_UPSTREAM_CONNECTIONS: usize = 65_536;
 
+/// URLs that a gateway may advertise: one per scheme, for clients inside and outside. With their length they leave half of what it may say
+/// of itself to its scopes.
+const MOST_ADVERTISED: usize = 4;
+/// The longest of them: a host name of 253 bytes is of no use to clients.
+const MAX_ADVERTISED_BYTES: usize = 200;
+
 /// Every value of a gateway's configuration file. Unknown keys are refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -71,6 +77,10 @@ pub struct Config {
     pub workers: Option<usize>,
     /// Addresses to listen on.
     pub listen: Listen,
+    /// Where clients reach the gateway, for those who look at the region: `https://HOST` or `http://HOST`, with the port where it is
+    /// another than the scheme's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub advertise: Vec<String>,
     /// Bounds on what clients may do.
     #[serde(default)]
     pub limits: Limits,
@@ -287,6 +297,16 @@ impl Config {
         if self.listen.http.is_none() && self.listen.https.is_none() {
             return refuse("listen", "name at least one of http and https, \"0.0.0.0:8080\"");
         }
+        if self.advertise.len() > MOST_ADVERTISED {
+            return refuse("advertise", "name at most 4 URLs: those that most clients use");
+        }
+        if !self.advertise.iter().all(|url| is_advertised(url)) {
+            return refuse(
+                "advertise",
+                "each is https://HOST or http://HOST, in lower case and with at most 200 characters, without a path: \
+                 \"https://api.example.com:8443\"",
+            );
+        }
         for (key, is_on) in [
             ("listen.http_proxy_protocol", self.listen.http_proxy_protocol),
             ("listen.https_proxy_protocol", self.listen.https_proxy_protocol),
@@ -339,6 +359,13 @@ impl Config {
     pub fn worker_count(&self) -> usize {
         self.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |cores| cores.get()))
     }
+}
+
+/// Whether this is a scheme and a host, and a port perhaps.
+fn is_advertised(url: &str) -> bool {
+    let is_path = |(_scheme, rest): (&str, &str)| rest.contains('/');
+    let has_path = url.split_once("://").is_none_or(is_path);
+    url.len() <= MAX_ADVERTISED_BYTES && !has_path && EndpointUrl::parse(url).is_some()
 }
 
 #[cfg(test)]
@@ -453,6 +480,31 @@ mod tests {
         }
         let error = of("balancer.example").unwrap_err();
         assert!(error.contains("line 1") && error.contains("write it as 10.0.0.0/8"), "{error}");
+    }
+
+    #[test]
+    fn advertised_urls_are_a_scheme_a_host_and_a_port() {
+        let check = |urls: &[&str]| {
+            let config: Config = toml::from_str(&format!("advertise = {urls:?}\n{SMALL}")).unwrap();
+            config.check().map_err(|error| error.to_string())
+        };
+        let good = ["https://api.example.com", "http://10.0.0.7:8080", "https://[2001:db8::1]:8443"];
+        check(&good).unwrap();
+        let long = format!("https://{}.example", "a.".repeat(100));
+        for bad in [
+            "api.example.com",
+            "https://",
+            "https://a/",
+            "https://a/b",
+            "ftp://a",
+            "https://A",
+            "https://u@a",
+            &long,
+        ] {
+            let error = check(&[bad]).unwrap_err();
+            assert!(error.starts_with("advertise: each is https://HOST"), "{bad}: {error}");
+        }
+        assert!(check(&["https://a"; 5]).unwrap_err().contains("at most 4"));
     }
 
     #[test]

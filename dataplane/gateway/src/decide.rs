@@ -49,6 +49,8 @@ pub struct Head<'a> {
 pub struct Matched {
     /// The Api.
     pub served: Option<Arc<Served>>,
+    /// The host that the request is for, by its place among those of the Api.
+    pub host: usize,
     /// The operation.
     pub operation: Option<Arc<Operation>>,
     /// Who calls.
@@ -104,7 +106,7 @@ fn examine(table: &RoutingTable, head: &Head<'_>, matched: &mut Matched) -> Resu
     let environment = table.environment(head.protocol, &host).ok_or(Refusal::NoRoute)?;
     let served = environment.api(&host, path.canonical()).ok_or(Refusal::NoRoute)?;
     let routes = &*served.routes;
-    matched.served = Some(served.clone());
+    (matched.served, matched.host) = (Some(served.clone()), routes.place_of(&host));
     if routes.blocked {
         return Err(Refusal::ApiBlocked);
     }

@@ -26,7 +26,7 @@ use tracing::{Span, debug, error, info, warn};
 
 use crate::{
     health::Endpoints,
-    metrics::{ApiCounters, ApiStats, GatewayMetrics},
+    metrics::{ApiCounters, ApiStats, GatewayMetrics, HostCounters},
     table::{ConnectProfiles, RoutingTable, index::ScopeIndex},
 };
 use kept_scope::KeptScope;
@@ -93,6 +93,8 @@ pub(crate) struct KeeperHandle {
     pub(crate) summary: Arc<ArcSwap<Vec<ScopeSummary>>>,
     /// The endpoints of every table, with their health.
     pub(crate) endpoints: Endpoints,
+    /// Requests by host pattern.
+    pub(crate) hosts: HostCounters,
     #[cfg(test)]
     faults: Arc<tests::Faults>,
 }
@@ -283,6 +285,7 @@ impl KeeperSeed {
             ready: handle.ready.subscribe(),
             summary: handle.summary.clone(),
             endpoints: handle.endpoints.clone(),
+            hosts: handle.counters.hosts.clone(),
             #[cfg(test)]
             faults: handle.faults.clone(),
         };

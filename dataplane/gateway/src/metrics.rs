@@ -5,10 +5,12 @@
 mod api_counters;
 mod collector;
 mod histogram;
+mod hosts;
+mod sharded;
 
 use std::{
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
@@ -21,7 +23,9 @@ use http::StatusCode;
 pub use api_counters::ApiCounters;
 pub use collector::Collected;
 pub use histogram::Histogram;
+pub use hosts::{HostCounters, HostStats, TrafficWindow};
 
+use self::sharded::Sharded;
 use crate::problem::Reason;
 
 /// Why a request was sent again.
@@ -73,24 +77,15 @@ impl Retry {
     }
 }
 
-/// Counters of one Api are spread over so many cache lines: enough that cores seldom meet on one, few enough that ten
-/// thousand Apis fit in 5 MB.
-const SHARDS: usize = 8;
-
 /// Requests of one Api by class of status.
 #[derive(Debug)]
 pub struct ApiStats {
     environment: Box<str>,
     organization: Box<str>,
     api: Box<str>,
-    /// Made with the first request: most Apis of a large federation see none in most gateways.
-    shards: OnceLock<Box<[Shard; SHARDS]>>,
+    /// By class, 1xx to 5xx.
+    counts: Sharded<5>,
 }
-
-/// Counts per class of status, 1xx to 5xx, on a cache line of its own.
-#[derive(Debug, Default)]
-#[repr(align(64))]
-struct Shard([AtomicU64; 5]);
 
 impl ApiStats {
     /// Counters at zero.
@@ -99,25 +94,19 @@ impl ApiStats {
             environment: environment.map_or("", Name::as_str).into(),
             organization: organization.into(),
             api: api.into(),
-            shards: OnceLock::new(),
+            counts: Sharded::default(),
         }
     }
 
     /// Counts one answered request.
     pub fn count(&self, worker: usize, status: StatusCode) {
         let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
-        self.shards.get_or_init(Box::default)[worker % SHARDS].0[class].fetch_add(1, Ordering::Relaxed);
+        self.counts.count(worker, class);
     }
 
     /// Requests answered so far, by class.
     pub fn totals(&self) -> [u64; 5] {
-        let mut totals = [0; 5];
-        for shard in self.shards.get().into_iter().flat_map(|shards| shards.iter()) {
-            for (total, count) in totals.iter_mut().zip(&shard.0) {
-                *total += count.load(Ordering::Relaxed);
-            }
-        }
-        totals
+        self.counts.totals()
     }
 }
 

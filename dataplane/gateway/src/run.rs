@@ -1,5 +1,6 @@
 //! A gateway from its configuration to its end.
 
+mod telling;
 mod traffic;
 
 use std::{
@@ -7,13 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use hanse_identity::{Credentials, LiveCredentials};
-use hanse_link::{EffectiveSource, LinkStatus, PROVEN_AFTER, report_of};
+use hanse_link::{EffectiveSource, LinkStatus, PROVEN_AFTER};
 use hanse_node::{Consumer, JoinedNode, Shell};
 use hanse_process::{Shutdown, WallClock, raise_descriptor_limit};
-use hanse_proto::sync::Facts;
-use hanse_runtime::FEATURES;
 use tokio::sync::watch;
 use tracing::warn;
 
@@ -21,10 +19,11 @@ use crate::{
     Config, Error, admin,
     health::{HealthChecks, millis},
     keeper::{self, KeeperHandle, KeeperSeed, TableKeeper, stand_in::may_be_held},
-    metrics::{Collected, GatewayMetrics},
+    metrics::{Collected, GatewayMetrics, TrafficWindow},
     proxy::{Connector, Slots},
     stored,
 };
+use telling::{Telling, Told};
 use traffic::Traffic;
 
 /// Runs a gateway until the shutdown. Serves on threads of its own; everything else runs on the caller's runtime.
@@ -60,7 +59,8 @@ async fn run_proving(
     let seed = resume(seed, &config, &node);
     let proven = node.proven_versions(proven_after, may_be_held).await;
     let started = async {
-        let (mut keeper, link) = follow(seed.proving(proven.clone()), &kept, &node)?;
+        let told = tell(&config, &kept, &node);
+        let (mut keeper, link) = follow(seed.proving(proven.clone()), &kept, &node, told)?;
         keeper.prepare().await; // so that the first request finds a table
         let served = (&kept, &slots, &metrics);
         let own = (&node.credentials, node.shell.admin);
@@ -101,20 +101,28 @@ fn resume(seed: KeeperSeed, config: &Config, node: &JoinedNode) -> KeeperSeed {
     seed.noting(stored::note_completeness(node.store.clone(), environments.clone()))
 }
 
+/// Has the agent told what the gateway serves, from now on.
+fn tell(config: &Config, kept: &KeeperHandle, node: &JoinedNode) -> Told {
+    let window = TrafficWindow::new(kept.hosts.clone());
+    let (effective, ready) = (kept.effective.clone(), node.shell.readiness.clone());
+    let (telling, told) = Telling::new(config.advertise.clone(), effective, ready, window);
+    node.shell.supervisor.spawn("telling", telling, Telling::run);
+    told
+}
+
 /// Follows the region's agents. What is in use is what the keeper has put into the table.
 fn follow(
     seed: KeeperSeed,
     kept: &KeeperHandle,
     node: &JoinedNode,
+    told: Told,
 ) -> Result<(TableKeeper, watch::Receiver<LinkStatus>), Error> {
     let seed = seed.beating(node.shell.supervisor.pulse("the keeper", keeper::HANGS_AFTER));
+    let report_on = Some(told.changed());
     let link = node.follow(Consumer {
         effective: EffectiveSource::Served(kept.effective.clone()),
-        report: Arc::new(|facts| {
-            let features = FEATURES.iter().map(ToString::to_string).collect();
-            report_of(&Facts { features, ..facts }, Bytes::new())
-        }),
-        report_on: None,
+        report: Arc::new(move |facts| told.report(facts)),
+        report_on,
         relays: false,
     })?;
     Ok((seed.over(link.status.clone()), link.status))

@@ -20,6 +20,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use hanse_runtime::{Area, Egress, HostPattern, Listener};
 use hanse_topology::{Name, ScopeId};
+use http::StatusCode;
 
 pub use api::{ApiRoutes, Operation};
 pub use callers::{Caller, Callers, Grant, KeyDigest, OwnedId, digest};
@@ -35,7 +36,7 @@ pub use upstream::{ConnectProfile, ConnectProfiles, Endpoint, Upstream, Upstream
 use contexts::ContextMap;
 use hosts::HostMap;
 
-use crate::metrics::ApiStats;
+use crate::metrics::{ApiStats, HostStats};
 
 /// How a client speaks to the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +97,18 @@ pub struct Served {
     pub upstream: Option<Arc<Upstream>>,
     /// Counts its requests.
     pub stats: Arc<ApiStats>,
+    /// Counts them by host pattern, in the order of the route's hosts.
+    pub by_host: Box<[Arc<HostStats>]>,
+}
+
+impl Served {
+    /// Counts one answered request, for the host at this place among the route's hosts.
+    pub fn count(&self, worker: usize, status: StatusCode, host: usize) {
+        self.stats.count(worker, status);
+        if let Some(stats) = self.by_host.get(host) {
+            stats.count(worker);
+        }
+    }
 }
 
 impl RoutingTable {

@@ -9,10 +9,10 @@ use hanse_proto::{
 use hanse_sync::ScopeAck;
 use hanse_topology::Role;
 
-use crate::Below;
+use crate::{Below, traffic::MAX_TRAFFIC_BYTES};
 
-/// The most that a Report may take, encoded: ten thousand gateways at 400 octets each, which is one in two environments with what it
-/// uses and what it keeps in each (nine thousand where the lineage has a parent). Two such reports fit into one message between
+/// The most that a Report may take, encoded: eight thousand gateways at 500 octets each, which is one in two environments with what it
+/// serves, and what it uses and keeps in each. Two such reports fit into one message between
 /// control nodes (12 MiB), so what was accepted can always be passed on.
 pub const MAX_REPORT_BYTES: usize = 4 << 20;
 /// The most gateways that a Report may name. A control node remembers each for an hour.
@@ -28,7 +28,7 @@ pub const MAX_FACTS_BYTES: usize = 64 << 10;
 /// The most that a report of one that is no agent may take: it speaks of itself, and what it says goes up as received.
 pub const MAX_CONSUMER_REPORT_BYTES: usize = 4 << 10;
 
-/// The largest message that a control node takes from an agent: a Report with its envelope.
+/// The largest message that a control node or a relay takes from an agent: a Report with its envelope and traffic.
 pub const MAX_AGENT_MESSAGE_BYTES: usize = MAX_REPORT_BYTES + (64 << 10);
 /// The largest message that an agent takes from a gateway: an Ack that names 64 resources of a scope at 2 KiB each, and the keys of
 /// 448 more at 222 octets each, which is as long as keys get.
@@ -39,6 +39,7 @@ pub const MAX_GATEWAY_MESSAGE_BYTES: usize = 256 << 10;
 pub(crate) struct ReportSize {
     bytes: usize,
     facts: usize,
+    traffic: usize,
     subscribers: usize,
     scopes: usize,
     names: usize,
@@ -47,8 +48,9 @@ pub(crate) struct ReportSize {
 impl ReportSize {
     /// The size of a report, read entry by entry: nothing of it is kept.
     pub(crate) fn of(report: &Report) -> Result<Self, InvalidMessage> {
-        let Report { facts, below } = report;
-        let mut size = Self { bytes: facts.len() + below.len(), facts: facts.len(), ..Self::default() };
+        let Report { facts, below, traffic } = report;
+        let (bytes, traffic) = (facts.len() + below.len(), traffic.len());
+        let mut size = Self { bytes, facts: facts.len(), traffic, ..Self::default() };
         for heard in nested::of_row("report.below", below).take(MAX_REPORTED + 1) {
             size.subscribers += 1;
             let heard: Heard = nested::read("report.below", heard?)?;
@@ -72,6 +74,7 @@ impl ReportSize {
         let most = if role == Role::Agent { MAX_REPORT_BYTES } else { MAX_CONSUMER_REPORT_BYTES };
         let fits = self.bytes <= most
             && self.facts <= MAX_FACTS_BYTES
+            && self.traffic <= MAX_TRAFFIC_BYTES
             && self.subscribers <= MAX_REPORTED
             && self.scopes <= MAX_SCOPES
             && self.names <= MAX_NAMES_BYTES;
@@ -82,8 +85,8 @@ impl ReportSize {
 /// A report that is larger than it may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the report has {size}; at most {most} bytes, {MAX_FACTS_BYTES} of them on who reports, and {MAX_REPORTED} gateways in \
-     {MAX_SCOPES} scopes with {MAX_NAMES_BYTES} bytes of names are taken: give the region another agent"
+    "the report has {size}; at most {most} bytes, {MAX_FACTS_BYTES} of them on who reports, {MAX_REPORTED} gateways in {MAX_SCOPES} \
+     scopes with {MAX_NAMES_BYTES} bytes of names, and {MAX_TRAFFIC_BYTES} bytes of traffic are taken: give the region another agent"
 )]
 pub(crate) struct ReportTooLarge {
     size: ReportSize,
@@ -92,9 +95,10 @@ pub(crate) struct ReportTooLarge {
 
 impl fmt::Display for ReportSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { bytes, facts, subscribers, scopes, names } = self;
-        write!(f, "{bytes} bytes, {facts} of them on who reports, and ")?;
-        write!(f, "{subscribers} gateways in {scopes} scopes with {names} bytes of names")
+        let Self { bytes, facts, traffic, subscribers, scopes, names } = self;
+        write!(f, "{bytes} bytes, {facts} of them on who reports, ")?;
+        write!(f, "{subscribers} gateways in {scopes} scopes with {names} bytes of names, ")?;
+        write!(f, "and {traffic} bytes of traffic")
     }
 }
 
@@ -163,7 +167,8 @@ mod tests {
         let many = that_fit(small(MAX_REPORTED + 7));
         assert_eq!((nested::of_row("row", &many.row).count(), many.left_out), (MAX_REPORTED, 7));
         let facts = vec![0; MAX_FACTS_BYTES].into();
-        accepted(Report { facts, below: many.row }).expect("what a node makes another takes");
+        accepted(Report { facts, below: many.row, ..Default::default() })
+            .expect("what a node makes another takes");
         // A thousand gateways that subscribed to 41 scopes each and acknowledged none yet.
         let in_scopes = Heard { acks: vec![0; 41].into(), ..Default::default() };
         let below = that_fit((0..1_000).map(|_| entry(start, in_scopes.clone())).collect());
@@ -187,6 +192,11 @@ mod tests {
         let of_gateway = |bytes| ReportSize::of(&of_itself(bytes)).unwrap().check(Role::Gateway);
         of_gateway(MAX_CONSUMER_REPORT_BYTES).unwrap();
         of_gateway(MAX_CONSUMER_REPORT_BYTES + 1).unwrap_err();
+        let busy = |bytes| Report { traffic: vec![0; bytes].into(), ..of_itself(MAX_CONSUMER_REPORT_BYTES) };
+        let of_gateway = |bytes| ReportSize::of(&busy(bytes)).unwrap().check(Role::Gateway);
+        of_gateway(MAX_TRAFFIC_BYTES).unwrap();
+        let refused = of_gateway(MAX_TRAFFIC_BYTES + 1).unwrap_err().to_string();
+        assert!(refused.contains("and 32769 bytes of traffic; at most"), "{refused}");
     }
 
     /// As large as a message may be, and of nothing but empty entries: a million gateways, or a million scopes of one.

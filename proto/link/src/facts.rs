@@ -6,11 +6,16 @@ use bytes::Bytes;
 use hanse_identity::{LiveCredentials, LiveTrust, TrustAnchor};
 use hanse_proto::{
     nested,
-    sync::{Facts, Report, TrustStatus},
+    sync::{Facts, Report, Serving, TrustStatus},
 };
+use prost::Message as _;
 
 /// A DNS name of 253 bytes, a colon, and a port; brackets of IPv6 addresses take less.
 const MAX_ADDRESS_BYTES: usize = 261;
+/// The most that a gateway says of what it serves: half of what a report of it may take. That is 4 URLs, and some 25 scopes.
+pub const MAX_SERVING_BYTES: usize = 2 << 10;
+/// The longest reason for not being ready: a line of text. It stands in a table.
+const MAX_REASON_BYTES: usize = 256;
 
 /// What a process of any role says of itself; agents add to it.
 pub fn own_facts(trust: TrustStatus) -> Facts {
@@ -25,7 +30,27 @@ pub fn own_facts(trust: TrustStatus) -> Facts {
 
 /// A report of one that says this of itself, and this of its subscribers.
 pub fn report_of(facts: &Facts, below: Bytes) -> Report {
-    Report { facts: nested::to_bytes(facts), below }
+    Report { facts: nested::to_bytes(facts), below, traffic: Bytes::new() }
+}
+
+/// What a gateway serves, for its facts: its URLs, and as many of its scopes, in their order, as there is room for.
+pub fn serving(scopes: &[String], urls: &[String], ready: &Result<(), String>) -> Serving {
+    let not_ready = ready.as_ref().err().map_or("", |why| &why[..why.floor_char_boundary(MAX_REASON_BYTES)]);
+    let mut serving = Serving {
+        scopes: Vec::new(),
+        scopes_total: scopes.len() as u64,
+        urls: urls.to_vec(),
+        not_ready: not_ready.to_owned(),
+    };
+    let mut left = MAX_SERVING_BYTES.saturating_sub(serving.encoded_len());
+    let fits = |scope: &&String| {
+        let tag_and_length = 1 + prost::length_delimiter_len(scope.len());
+        let rest = left.checked_sub(tag_and_length + scope.len());
+        left = rest.unwrap_or(left);
+        rest.is_some()
+    };
+    serving.scopes = scopes.iter().take_while(fits).cloned().collect();
+    serving
 }
 
 /// An address that others can dial, `host:port`, if this is one. An unspecified IP, such as that of a listener for all interfaces, and
@@ -67,6 +92,24 @@ pub fn trust_status(trust: &LiveTrust, own: &LiveCredentials) -> TrustStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_gateway_serves_is_bounded_and_counted() {
+        let scopes: Vec<String> = (0..100).map(|n| format!("runtime/eu-west/environment-{n:03}")).collect();
+        let urls = vec!["https://a.example".to_owned()];
+        let all = serving(&scopes[..2], &urls, &Ok(()));
+        assert_eq!(
+            (&all.scopes[..], all.scopes_total, &all.urls, &*all.not_ready),
+            (&scopes[..2], 2, &urls, "")
+        );
+        let many = serving(&scopes, &urls, &Err("ä".repeat(1_000)));
+        assert_eq!((many.scopes_total, many.not_ready.len()), (100, MAX_REASON_BYTES));
+        assert!(many.encoded_len() <= MAX_SERVING_BYTES);
+        let next = &scopes[many.scopes.len()];
+        let more =
+            Serving { scopes: [&many.scopes[..], std::slice::from_ref(next)].concat(), ..many.clone() };
+        assert!(many.scopes[..] == scopes[..many.scopes.len()] && more.encoded_len() > MAX_SERVING_BYTES);
+    }
 
     #[test]
     fn an_address_is_a_host_and_a_port_that_others_can_dial() {

@@ -4,6 +4,7 @@
 //!
 //! - [`publisher_service`]: serves the hub to subscribers. [`Subscribers`]: what is known of them.
 //! - [`SubscriberTask`]: fills the hub from a publisher.
+//! - [`watch_region`]: hears what another agent knows of the region. [`TrafficSum`]: requests by environment and host.
 //! - [`Persister`]: keeps what the hub holds in the node's store. [`Persistence::open`] fills the hub from there at the next start.
 //! - [`ProvenVersions`]: which versions a consumer has long served with, and which are not to be used.
 //! - [`sealed_keys`]: a directory with the node's own private key, sealed with the key of its store.
@@ -21,18 +22,20 @@ mod metrics;
 mod persistence;
 mod proven;
 mod publisher;
+mod region_watch;
 mod replicas;
 mod revoked_watch;
 mod sealed_keys;
 mod subscriber;
 mod subscribers;
+mod traffic;
 
 pub use admission::{Admission, Offer, Unknown};
 pub use bounds::{
     MAX_AGENT_MESSAGE_BYTES, MAX_CONSUMER_REPORT_BYTES, MAX_FACTS_BYTES, MAX_GATEWAY_MESSAGE_BYTES,
     MAX_REPORT_BYTES, MAX_REPORTED,
 };
-pub use facts::{dialable, is_loopback, own_facts, report_of, trust_status};
+pub use facts::{MAX_SERVING_BYTES, dialable, is_loopback, own_facts, report_of, serving, trust_status};
 pub use hanse_store::{KeyError, Store, StoreInUse, StoreKey, StoreOptions};
 pub use hanse_sync::{
     BootId, Boots, ContentRoot, Freshness, Heads, HeldHead, NoHeads, Quarantine, Replica, ReplicaMap,
@@ -43,7 +46,11 @@ pub use kept_roots::KeptRoots;
 pub use metrics::{LinkMetrics, Reason};
 pub use persistence::{Persistence, Persister, keep_offer, kept_offer};
 pub use proven::{Durable, HeldBack, PROVEN_AFTER, ProvenVersions, UNCLEAN_ENDS, ValueHash};
-pub use publisher::{Doorkeeper, NeighbourService, PublisherService, neighbour_service, publisher_service};
+pub use publisher::{
+    Doorkeeper, NeighbourService, PublisherService, REGION_PROOF, RegionSource, neighbour_service,
+    publisher_service,
+};
+pub use region_watch::watch_region;
 pub use replicas::{Replicas, ReplicasMut};
 pub use revoked_watch::watch_revoked;
 pub use sealed_keys::{freshly_sealed_keys, sealed_keys};
@@ -52,6 +59,7 @@ pub use subscriber::{
     SubscriberTask,
 };
 pub use subscribers::{Below, SubscriberRecord, Subscribers};
+pub use traffic::{MAX_TRAFFIC_BYTES, TRAFFIC_SPAN, TrafficSum};
 
 /// Largest gRPC message that a subscriber takes: a chunk of one value of the largest size the control plane accepts, with room to
 /// spare.

@@ -1,5 +1,6 @@
 //! Serving replicas: one task per stream around a [`PublisherSession`](hanse_sync::PublisherSession).
 
+mod region;
 mod stream;
 
 use std::{fmt, future, net::SocketAddr, sync::Arc};
@@ -7,7 +8,7 @@ use std::{fmt, future, net::SocketAddr, sync::Arc};
 use hanse_identity::{Peer, PeerKeys};
 use hanse_process::Shutdown;
 use hanse_proto::sync::{
-    self, PublisherMessage, SubscriberMessage, WatchRevokedRequest,
+    self, PublisherMessage, RegionPart, SubscriberMessage, WatchRegionRequest, WatchRevokedRequest,
     neighbours_server::{Neighbours, NeighboursServer},
     sync_server::{Sync as SyncService, SyncServer},
 };
@@ -21,7 +22,8 @@ use tonic::{
 };
 use tracing::{Instrument as _, debug, info_span};
 
-use crate::{Admission, Offer, Reason, Replicas, Subscribers, Unknown};
+use crate::{Admission, MAX_AGENT_MESSAGE_BYTES, Offer, Reason, Replicas, Subscribers, Unknown};
+pub use region::{REGION_PROOF, RegionSource};
 use stream::Stream;
 
 /// Messages that wait for the connection, at most a chunk each. Few: what waits here is no longer coalesced, and more
@@ -36,6 +38,8 @@ pub struct PublisherService {
     freshness: watch::Receiver<Freshness>,
     subscribers: Subscribers,
     name: String,
+    /// What is told of the region, to other agents.
+    region: Option<Arc<dyn RegionSource>>,
     shutdown: Shutdown,
 }
 
@@ -57,25 +61,27 @@ pub fn publisher_service(
     max_message_bytes: usize,
     shutdown: Shutdown,
 ) -> InterceptedService<SyncServer<PublisherService>, Doorkeeper> {
-    let service = PublisherService { replicas, admission, freshness, subscribers, name, shutdown };
+    let region = None;
+    let service = PublisherService { replicas, admission, freshness, subscribers, name, region, shutdown };
     let doorkeeper = Doorkeeper(service.clone());
     let server = SyncServer::new(service).max_decoding_message_size(max_message_bytes);
     InterceptedService::new(server, doorkeeper)
 }
 
-/// The same for other agents of an agent's region.
+/// The same for other agents of an agent's region, which are told of that, too.
 pub fn neighbour_service(
     replicas: Replicas,
     admission: Arc<dyn Admission>,
     freshness: watch::Receiver<Freshness>,
     subscribers: Subscribers,
     name: String,
-    max_message_bytes: usize,
+    region: Arc<dyn RegionSource>,
     shutdown: Shutdown,
 ) -> NeighbourService {
-    let service = PublisherService { replicas, admission, freshness, subscribers, name, shutdown };
+    let region = Some(region);
+    let service = PublisherService { replicas, admission, freshness, subscribers, name, region, shutdown };
     let doorkeeper = Doorkeeper(service.clone());
-    let server = NeighboursServer::new(service).max_decoding_message_size(max_message_bytes);
+    let server = NeighboursServer::new(service).max_decoding_message_size(MAX_AGENT_MESSAGE_BYTES);
     InterceptedService::new(server, doorkeeper)
 }
 
@@ -127,6 +133,20 @@ impl Neighbours for PublisherService {
         request: Request<Streaming<SubscriberMessage>>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         self.publish(request)
+    }
+
+    type WatchRegionStream = ReceiverStream<Result<RegionPart, Status>>;
+
+    async fn watch_region(
+        &self,
+        request: Request<WatchRegionRequest>,
+    ) -> Result<Response<Self::WatchRegionStream>, Status> {
+        let Caller { identity, keys, .. } = caller(&request)?;
+        let region = self.region.clone().ok_or_else(|| Status::unimplemented("this node knows no region"))?;
+        region.ready().map_err(Status::unavailable)?;
+        let (outbound, parts) = mpsc::channel(region::OUTBOUND);
+        tokio::spawn(region::tell(self.clone(), region, (identity, keys), outbound));
+        Ok(Response::new(ReceiverStream::new(parts)))
     }
 }
 

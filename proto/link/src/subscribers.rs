@@ -65,7 +65,8 @@ impl SubscriberRecord {
             boot_id: BootId::to_message(self.boot),
             key: key.map(|key| key.to_vec().into()).unwrap_or_default(),
             acks: nested::in_a_row(&acks),
-            report: report.map(|(report, _)| report.clone()),
+            // Traffic ends at its hearer.
+            report: report.map(|(report, _)| Report { traffic: Bytes::new(), ..report.clone() }),
         }
     }
 }
@@ -100,6 +101,17 @@ impl Below {
             let heard = record.to_heard(now, key_of(&record.identity), &mut names_left);
             let (heard_at, scopes) = (record.last_heard, record.scopes.len());
             bounds::Entry { heard: heard_at, scopes, bytes: heard.encode_length_delimited_to_vec() }
+        });
+        bounds::that_fit(heard.collect())
+    }
+
+    /// What other agents of the region hear of these: who they are, whether they are there, and what they say of themselves. Keys and
+    /// what they acknowledged are for control nodes.
+    pub fn for_neighbours(subscribers: &[SubscriberRecord], now: Instant) -> Self {
+        let heard = subscribers.iter().map(|record| {
+            let heard = Heard { acks: Bytes::new(), ..record.to_heard(now, None, &mut 0) };
+            let bytes = heard.encode_length_delimited_to_vec();
+            bounds::Entry { heard: record.last_heard, scopes: 0, bytes }
         });
         bounds::that_fit(heard.collect())
     }

@@ -42,6 +42,8 @@ pub struct Shell {
     pub shutdown: Shutdown,
     /// The address of its admin port.
     pub admin: SocketAddr,
+    /// What `/readyz` says.
+    pub readiness: watch::Receiver<Result<(), String>>,
     clock: WallClock,
     /// Whether the role is ready. What the supervisor says comes first.
     ready: watch::Sender<Result<(), String>>,
@@ -62,7 +64,8 @@ impl Shell {
         let supervisor = Supervisor::new(&metrics, shutdown.clone());
         let (ready, own) = watch::channel(Err("not joined yet".to_owned()));
         let pages: Arc<OnceLock<Router>> = Arc::default();
-        let router = admin::router(metrics.clone(), supervisor.announce(own));
+        let readiness = supervisor.announce(own);
+        let router = admin::router(metrics.clone(), readiness.clone());
         let router = router.fallback_service(role_page.with_state(Arc::clone(&pages)));
         let port = bind("admin", &config.admin).await?;
         let unknown = |source| BindError { face: "admin", address: config.admin.clone(), source };
@@ -81,6 +84,7 @@ impl Shell {
             supervisor,
             shutdown,
             admin: address,
+            readiness,
             clock,
             ready,
             pages,

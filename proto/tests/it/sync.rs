@@ -27,7 +27,7 @@ pub(crate) fn heard() -> Heard {
         boot_id: vec![4; 16].into(),
         key: vec![8; 32].into(),
         acks: nested::in_a_row(&[ack()]),
-        report: Some(Report { facts: nested::to_bytes(&facts()), below: Default::default() }),
+        report: Some(Report { facts: nested::to_bytes(&facts()), ..Default::default() }),
     }
 }
 
@@ -50,7 +50,22 @@ pub(crate) fn facts() -> Facts {
         newest_key: 2,
         features: vec!["addresses".into()],
         address: "agent-1.example:7443".into(),
+        serving: nested::to_bytes(&serving()),
     }
+}
+
+fn serving() -> Serving {
+    Serving {
+        scopes: vec![SCOPE.into()],
+        scopes_total: 2,
+        urls: vec!["https://gateway-1.example".into()],
+        not_ready: "draining".into(),
+    }
+}
+
+fn traffic() -> Traffic {
+    let row = TrafficRow { environment: "production".into(), host: "*.example.com".into(), requests: 300 };
+    Traffic { rows: vec![row] }
 }
 
 fn scope_facts() -> ScopeFacts {
@@ -89,6 +104,22 @@ fn facts_and_what_goes_up_with_them() {
 }
 
 #[test]
+fn what_is_told_of_a_region() {
+    recorded("sync-serving", &serving());
+    recorded("sync-traffic", &traffic());
+    let gateway = GatewayLive { name: "gateway-1".into(), live: true, serving: nested::to_bytes(&serving()) };
+    let agent = AgentLive { name: "agent-1".into(), live: true, gateways: vec![gateway], left_out: 1 };
+    let part = RegionPart {
+        whole: true,
+        more: true,
+        agents: vec![agent],
+        forgotten: vec!["agent-2".into()],
+        traffic: Some(traffic()),
+    };
+    recorded("sync-region-part", &part);
+}
+
+#[test]
 fn subscribers_messages() {
     use subscriber_message::Body;
     for (name, body) in [
@@ -122,7 +153,11 @@ fn subscribers_messages() {
         ("ack-keys", Body::Ack(Ack { quarantined_keys: vec!["plan/default/gold".into()], ..ack() })),
         (
             "report",
-            Body::Report(Report { facts: nested::to_bytes(&facts()), below: nested::in_a_row(&[heard()]) }),
+            Body::Report(Report {
+                facts: nested::to_bytes(&facts()),
+                below: nested::in_a_row(&[heard()]),
+                traffic: nested::to_bytes(&traffic()),
+            }),
         ),
         ("leave", Body::Leave(Leave { scope: SCOPE.into() })),
     ] {

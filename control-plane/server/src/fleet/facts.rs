@@ -1,7 +1,7 @@
 //! What nodes say of themselves, as far as it is believed. A list and a text get their bound here, and a fact that is an agent's
 //! alone its line.
 
-use hanse_link::{MAX_CONSUMER_REPORT_BYTES, MAX_FACTS_BYTES, dialable};
+use hanse_link::{MAX_CONSUMER_REPORT_BYTES, MAX_FACTS_BYTES, MAX_SERVING_BYTES, dialable};
 use hanse_proto::{
     nested,
     sync::{GatewayKey, MintedToken, Report},
@@ -68,6 +68,9 @@ pub(super) fn bounded(mut facts: Facts) -> Facts {
     if dialable(&facts.address).is_none() {
         facts.address = String::new();
     }
+    if facts.serving.len() > MAX_SERVING_BYTES {
+        facts.serving.clear();
+    }
     #[cfg(feature = "next")]
     facts.mood.truncate(facts.mood.floor_char_boundary(MAX_WORD_BYTES));
     facts.trust.iter_mut().for_each(bound_trust);
@@ -122,6 +125,7 @@ mod tests {
                 .collect(),
             release: "r".repeat(65),
             address: "0.0.0.0:7443".into(),
+            serving: vec![0; MAX_SERVING_BYTES + 1].into(),
             ..Facts::default()
         }));
         let bounded =
@@ -133,6 +137,7 @@ mod tests {
         assert_eq!((facts.unheard, facts.unheard_total), (vec!["g".to_owned(); MAX_NAMED], 10_001));
         assert_eq!(facts.revoked_gateways, vec![gateway("g", 32); MAX_NAMED]);
         assert_eq!((facts.features.len(), &*facts.release, &*facts.address), (MAX_FEATURES, "", ""));
+        assert!(facts.serving.is_empty());
         assert_eq!(facts.minted_tokens, vec![minted("gw", 4); MAX_MINTED]);
         assert_eq!(of_agent(&Report { facts: vec![0xff].into(), ..Default::default() }), Facts::default());
         // A million empty entries are not even read.
@@ -157,9 +162,15 @@ mod tests {
             newest_key: 9,
             features: vec!["f".into()],
             address: "a.example:7443".into(),
+            serving: vec![1; MAX_SERVING_BYTES].into(),
         };
-        let of_itself =
-            Facts { trust, release: "0.1.0".into(), features: vec!["f".into()], ..Facts::default() };
+        let of_itself = Facts {
+            trust,
+            release: "0.1.0".into(),
+            features: vec!["f".into()],
+            serving: vec![1; MAX_SERVING_BYTES].into(),
+            ..Facts::default()
+        };
         assert_eq!(of_gateway(Some(&said(&facts))), of_itself);
         assert_eq!(of_gateway(None), Facts::default());
         assert_eq!(of_agent(&said(&facts)).address, "a.example:7443");

@@ -120,7 +120,7 @@ impl Record {
         self.status = Some(status);
         self.in_flight.answered();
         match &self.matched.served {
-            Some(served) => served.stats.count(self.serving.index, status),
+            Some(served) => served.count(self.serving.index, status, self.matched.host),
             None => self.serving.metrics.unmatched.count(self.serving.index, status),
         }
     }

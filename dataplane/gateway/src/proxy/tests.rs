@@ -16,4 +16,5 @@ mod proxies;
 mod rewrite;
 mod silence;
 mod tls;
+mod traffic;
 mod upstreams;

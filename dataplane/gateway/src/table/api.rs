@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use hanse_runtime::{Context, HostPattern, Policy, Route};
 use http::Method;
 
-use super::{Methods, callers::OwnedId, operations::OperationTree};
+use super::{HostMap, Methods, callers::OwnedId, operations::OperationTree};
 use crate::{
     policy::{Cors, HeaderRules, Rewrite},
     scheme::Scheme,
@@ -24,6 +24,8 @@ pub struct ApiRoutes {
     pub context: Context,
     /// The hosts it answers to.
     pub hosts: Vec<HostPattern>,
+    /// The place of each among them; empty where there is one host.
+    host_places: HostMap<usize>,
     /// What can be called.
     pub operations: OperationTree<Operation>,
     /// How callers show who they are; `None`: anybody may call.
@@ -88,8 +90,13 @@ impl ApiRoutes {
             };
             (method, template, operation)
         });
+        let mut host_places = HostMap::default();
+        for (place, pattern) in route.hosts.iter().enumerate().filter(|_| route.hosts.len() > 1) {
+            host_places.set(pattern, Some(place));
+        }
         Self {
             id: OwnedId::new(&route.organization, &route.api),
+            host_places,
             operations: OperationTree::new(operations),
             organization: route.organization,
             api: route.api,
@@ -102,6 +109,14 @@ impl ApiRoutes {
             upstream: route.upstream.into(),
             cors: effects.cors,
             api_revision: route.api_revision,
+        }
+    }
+
+    /// The place among its hosts of the most special one that fits a request for `host`.
+    pub fn place_of(&self, host: &str) -> usize {
+        match self.host_places.is_empty() {
+            true => 0,
+            false => self.host_places.find(host, |place| Some(*place)).map_or(0, |(_, place)| place),
         }
     }
 

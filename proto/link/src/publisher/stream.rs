@@ -318,9 +318,11 @@ fn note(
             let copied = |bytes: &[u8]| Bytes::copy_from_slice(bytes);
             let speaks_of_others = record.identity.role == Role::Agent;
             let below = if speaks_of_others { copied(&report.below) } else { Bytes::new() };
-            let report = Report { facts: copied(&report.facts), below };
-            // Ages are part of it: a report about others differs each time.
-            let news = record.report.as_ref().is_none_or(|(last, _)| *last != report);
+            let traffic = copied(&report.traffic);
+            let report = Report { facts: copied(&report.facts), below, traffic };
+            // Ages are part of it: a report about others differs each time. Traffic is none: it is summed now and then.
+            let is_same = |last: &Report| (&last.facts, &last.below) == (&report.facts, &report.below);
+            let news = record.report.as_ref().is_none_or(|(last, _)| !is_same(last));
             record.report = Some((report, now));
             forget_others(record) || news
         }

@@ -53,7 +53,7 @@ async fn a_fact_that_relays_do_not_know_reaches_the_far_end() {
         quarantined_keys: Vec::new(),
     };
     say(&sender, Body::Ack(ack.clone())).await;
-    say(&sender, Body::Report(Report { facts: facts.clone(), below: Bytes::new() })).await;
+    say(&sender, Body::Report(Report { facts: facts.clone(), ..Report::default() })).await;
     let as_said = || {
         let Some(heard) = below(&control) else { return false };
         heard.acks == nested::in_a_row([&ack])

@@ -265,7 +265,7 @@ fn facts_are_read_whatever_else_is_said_beside_them() {
     let ack = sync::Ack { facts: newer(ack.facts), in_quarantine: newer(ack.in_quarantine), ..ack };
     let said = Report { facts: newer(nested::to_bytes(&facts)), ..Default::default() };
     let heard = Heard { acks: nested::in_a_row(&[ack]), report: Some(said.clone()), ..gateway("g1", 0, 9) };
-    let by_agent = Report { facts: said.facts, below: nested::in_a_row(&[heard]) };
+    let by_agent = Report { facts: said.facts, below: nested::in_a_row(&[heard]), ..Default::default() };
     let mut memory = Memory::default();
     memory.learn([Heard { report: Some(by_agent), ..agent(0, true, vec![]) }], now);
     let agents = memory.recall(now, Some(&LINEAGE));
@@ -280,7 +280,8 @@ fn of_a_damaged_report_what_can_be_read_counts() {
     let mut memory = Memory::default();
     let damaged = Heard { acks: vec![9].into(), ..gateway("g1", 0, 9) };
     let row = nested::in_a_row(&[damaged, gateway("g2", 0, 9)]);
-    let report = Report { facts: vec![0xff].into(), below: [&row[..], &[200, 1, 0]].concat().into() };
+    let below = [&row[..], &[200, 1, 0]].concat().into();
+    let report = Report { facts: vec![0xff].into(), below, ..Default::default() };
     memory.learn([Heard { report: Some(report), ..agent(0, true, vec![]) }], now);
     let agents = memory.recall(now, Some(&LINEAGE));
     let scopes: Vec<usize> = agents[0].gateways.iter().map(|gateway| gateway.scopes.len()).collect();

@@ -27,7 +27,7 @@ use crate::{
     access_log::AccessLog,
     config::{Drain, Limits, Network},
     health::{Endpoints, HealthChecks},
-    metrics::GatewayMetrics,
+    metrics::{ApiCounters, GatewayMetrics, HostCounters},
     proxy::{Dataplane, DataplaneOptions, Slots, bind},
     table::{ConnectProfiles, RoutingTable, index::ScopeIndex},
     testbed,
@@ -53,6 +53,7 @@ pub(super) struct Gateway {
     pub(super) http: SocketAddr,
     pub(super) https: Option<SocketAddr>,
     pub(super) metrics: Arc<GatewayMetrics>,
+    pub(super) hosts: HostCounters,
     pub(super) endpoints: Endpoints,
     pub(super) slots: Arc<Slots>,
     pub(super) trigger: ShutdownTrigger,
@@ -124,17 +125,18 @@ impl Gateway {
         let endpoints = Endpoints::default();
         let mut checks = HealthChecks::new(endpoints.clone(), metrics.clone(), slots.clone());
         tokio::spawn(async move { checks.run(shutdown).await });
-        let profiles = ConnectProfiles::over(endpoints.clone());
+        let (profiles, counters) = (ConnectProfiles::over(endpoints.clone()), ApiCounters::default());
         let gateway = Self {
             http: dataplane.http.unwrap(),
             https: dataplane.https,
             metrics,
+            hosts: counters.hosts.clone(),
             endpoints,
             slots,
             trigger,
             dataplane: Some(dataplane),
             table,
-            index: Mutex::new((ScopeIndex::new(scope("production")), profiles)),
+            index: Mutex::new((ScopeIndex::counting(scope("production"), counters), profiles)),
         };
         if !resources.is_empty() {
             gateway.change(resources);

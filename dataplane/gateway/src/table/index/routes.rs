@@ -10,7 +10,7 @@ use hanse_runtime::{Context, HostPattern, Unusable};
 
 use super::{Key, claims::Claims, kept, users::Users, versions::Versions};
 use crate::{
-    metrics::{ApiCounters, ApiStats},
+    metrics::{ApiCounters, ApiStats, HostStats},
     table::{ApiRoutes, Places, ScopeTable, Served, Upstream, callers::OwnedId},
 };
 
@@ -169,7 +169,8 @@ impl Routes {
         let Next { routes, from, upstream, upstream_from } = next;
         let Some(entry) = self.entries.get_mut(key) else { return };
         let stats = stats_of(&mut self.stats, &self.counters, table, &routes);
-        let served = Arc::new(Served { key: key.clone(), routes: routes.clone(), upstream, stats });
+        let by_host = by_host(&self.counters, table, &routes);
+        let served = Arc::new(Served { key: key.clone(), routes: routes.clone(), upstream, stats, by_host });
         let now = InForce { served: served.clone(), from, upstream_from };
         if let Some(before) = entry.in_force.replace(now) {
             let left = places(&before.served.routes).filter(|old| !places(&routes).any(|new| new == *old));
@@ -199,7 +200,8 @@ impl Routes {
         }
         let Some(routes) = unusable.and_then(kept::place_of).map(Arc::new) else { return };
         let stats = stats_of(&mut self.stats, &self.counters, table, &routes);
-        let served = Arc::new(Served { key: key.clone(), routes: routes.clone(), upstream: None, stats });
+        let (by_host, upstream) = (by_host(&self.counters, table, &routes), None);
+        let served = Arc::new(Served { key: key.clone(), routes: routes.clone(), upstream, stats, by_host });
         for place in places(&routes) {
             let holder = self.kept_claims.claim(place.clone(), key, served.clone());
             set(&mut table.kept, &place, Some(holder));
@@ -266,6 +268,12 @@ fn stats_of(
         counters.of(routes.id, table.scope.environment(), &routes.organization, &routes.api)
     });
     stats.clone()
+}
+
+/// Counters of the hosts of a route.
+fn by_host(counters: &ApiCounters, table: &ScopeTable, routes: &ApiRoutes) -> Box<[Arc<HostStats>]> {
+    let of = |pattern| counters.hosts.of(table.scope.environment(), pattern);
+    routes.hosts.iter().map(of).collect()
 }
 
 /// Serves the route that holds a place for its Organization, beside those of other Organizations. Costs what changes, however many claim the place.

@@ -1,0 +1,206 @@
+//! What each agent of a region knows of all gateways, without a control node.
+
+use hanse_identity::{Credentials, digest_secret};
+use hanse_link::{report_of, serving};
+use hanse_process::json_file;
+use hanse_proto::{
+    nested,
+    sync::{Facts, Report, Traffic, TrafficRow},
+};
+use serde_json::json;
+
+use super::*;
+use crate::gateways::Admitted;
+
+/// How soon a gateway's coming and going is known everywhere: half of the median is the spacing of reports and looks.
+const KNOWN_WITHIN: Duration = Duration::from_secs(1);
+/// Comings and goings of a gateway that are measured.
+const ROUNDS: usize = 7;
+
+/// A gateway that the agent admitted; it does not run yet.
+struct Gateway {
+    identity: Identity,
+    credentials: LiveCredentials,
+    agent: String,
+}
+
+impl Gateway {
+    fn of(agent: &Agent, text: &str) -> Self {
+        let issuer = Authority::load(agent.config.authority_dir()).unwrap();
+        let identity = Identity::gateway(name(text), name("eu-west"));
+        let credentials: Credentials = issuer.issue_credentials(&identity, &[]).unwrap();
+        let key = hex::encode(digest_secret(&credentials.key().public_key_der()));
+        let admitted = Admitted { role: Role::Gateway, environments: Vec::new(), key, seen: 0 };
+        json_file::write(&agent.config.gateways_dir(), text, &admitted).unwrap();
+        let (credentials, agent) =
+            (LiveCredentials::new(credentials), agent.config.listen.federation.clone());
+        Self { identity, credentials, agent }
+    }
+
+    /// Follows its agent until the trigger.
+    fn start(&self, world: &World) -> ShutdownTrigger {
+        let expect = Expect { roles: vec![Role::Agent], region: None };
+        let options = SubscriberOptions {
+            identity: self.identity.clone(),
+            publishers: watch::channel(vec![self.agent.clone()]).1,
+            tls: client_tls(Some(&self.credentials), world.trust.clone(), expect).unwrap(),
+            wanted: Wanted::All,
+            service: Service::Sync,
+        };
+        let report = || {
+            let serving = serving(&[RUNTIME.to_owned()], &["https://g.example".to_owned()], &Ok(()));
+            let facts = Facts { serving: nested::to_bytes(&serving), ..Facts::default() };
+            let row = TrafficRow { environment: "production".into(), host: "*".into(), requests: 50 };
+            let traffic = nested::to_bytes(&Traffic { rows: vec![row] });
+            Report { traffic, ..report_of(&facts, Bytes::new()) }
+        };
+        let (task, _handle) =
+            SubscriberTask::new(options, Replicas::new(), EffectiveSource::Immediate, Some(Arc::new(report)));
+        let (trigger, shutdown) = ShutdownTrigger::new();
+        tokio::spawn(task.run(shutdown));
+        trigger
+    }
+}
+
+impl World {
+    /// Publishes the agents again: these are relays, and these are not.
+    fn name_relays(&self, revision: u64, agents: &[(&Agent, bool)]) {
+        let upsert = |(agent, relay): &(&Agent, bool)| {
+            let Config { name, listen, .. } = &agent.config;
+            let kind = Some(Kind::Neighbour(Neighbour {
+                name: name.to_string(),
+                key: agent.key.to_vec().into(),
+                environments: Vec::new(),
+                address: listen.federation.clone(),
+                relay: *relay,
+            }));
+            let resource = Resource { kind, requires: Vec::new() };
+            (format!("agent/{name}").into(), Bytes::from(resource.encode_to_vec()))
+        };
+        let agents = agents.iter().map(upsert).collect();
+        let scope: ScopeId = AGENTS.parse().unwrap();
+        self.replicas.update(&scope, |replica| replica.advance(at(revision), agents, Vec::new())).unwrap();
+    }
+}
+
+impl Agent {
+    /// What it shows of one agent of the region.
+    async fn shows(&self, other: &str) -> Value {
+        let agents = self.page_at("/region").await["agents"].take();
+        let agents = agents.as_array().cloned().unwrap_or_default();
+        agents.into_iter().find(|agent| agent["name"] == other).unwrap_or_default()
+    }
+
+    async fn region_until(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + SOON;
+        loop {
+            let page = self.page_at("/region").await;
+            if holds(&page) {
+                return page;
+            }
+            assert!(Instant::now() < deadline, "{}: not {what}: {page}", self.config.name);
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// How long it takes until each agent shows the gateway of agent `a` so.
+async fn until_all_show(agents: &[&Agent], gateway: &Value) -> Duration {
+    let began = Instant::now();
+    for agent in agents {
+        while agent.shows("a").await["gateways"] != json!([gateway]) {
+            assert!(began.elapsed() < SOON, "{}: {}", agent.config.name, agent.shows("a").await);
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+    began.elapsed()
+}
+
+#[tokio::test]
+async fn a_gateway_that_comes_or_goes_is_known_at_all_agents_without_the_control_plane() {
+    let world = World::new().await;
+    let (mut a, mut b, mut c) = (world.agent("a"), world.agent("b"), world.agent("c"));
+    let gateway = Gateway::of(&a, "g");
+    world.publish(1, &[(&a, a.key), (&b, b.key), (&c, c.key)], &a);
+    world.name_relays(2, &[(&a, false), (&b, true), (&c, true)]);
+    for agent in [&mut a, &mut b, &mut c] {
+        agent.start();
+    }
+    for (agent, others) in [(&a, ["b", "c"]), (&b, ["a", "c"]), (&c, ["a", "b"])] {
+        let all_live = |page: &Value| {
+            let shown = page["agents"].as_array().cloned().unwrap_or_default();
+            let live: Vec<_> = shown.iter().filter(|agent| agent["live"] == true).collect();
+            live.len() == 3 && page["agents"][0]["name"] == agent.config.name.as_str()
+        };
+        let page = agent.region_until("hearing all agents", all_live).await;
+        let relay = page["relay"].as_str().unwrap().to_owned();
+        let wanted = if agent.config.name.as_str() == "a" {
+            relay == "b" || relay == "c"
+        } else {
+            !others.contains(&&*relay)
+        };
+        assert!(wanted, "a relay hears by itself: {page}");
+    }
+    world.stop.trigger();
+
+    let there = json!({
+        "name": "g", "live": true, "ready": true, "scopes": [RUNTIME], "urls": ["https://g.example"],
+    });
+    let gone = json!({
+        "name": "g", "live": false, "ready": false, "scopes": [RUNTIME], "urls": ["https://g.example"],
+    });
+    let (mut comings, mut goings) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        let running = gateway.start(&world);
+        comings.push(until_all_show(&[&a, &b, &c], &there).await);
+        if round + 1 == ROUNDS {
+            let sums = |page: &Value| {
+                page["traffic"]
+                    == json!([{"environment": "production", "host": "*", "requestsPerSecond": 5.0}])
+            };
+            a.region_until("told of the traffic", sums).await;
+        }
+        drop(running);
+        goings.push(until_all_show(&[&a, &b, &c], &gone).await);
+    }
+    for mut times in [comings, goings] {
+        times.sort();
+        assert!(times[ROUNDS / 2] <= KNOWN_WITHIN, "{times:?}");
+    }
+    for agent in [&mut a, &mut b, &mut c] {
+        agent.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn when_the_relay_dies_that_is_watched_the_view_comes_from_the_next() {
+    let world = World::new().await;
+    let (mut a, mut b, mut c) = (world.agent("a"), world.agent("b"), world.agent("c"));
+    let gateway = Gateway::of(&a, "g");
+    world.publish(1, &[(&a, a.key), (&b, b.key), (&c, c.key)], &a);
+    world.name_relays(2, &[(&a, false), (&b, true), (&c, true)]);
+    for agent in [&mut a, &mut b, &mut c] {
+        agent.start();
+    }
+    let shows = |page: &Value, other: &str, live: bool| {
+        let agents = page["agents"].as_array().cloned().unwrap_or_default();
+        agents.iter().any(|agent| agent["name"] == other && agent["live"] == live)
+    };
+    let both = |page: &Value| shows(page, "b", true) && shows(page, "c", true);
+    let page = a.region_until("hearing both relays", both).await;
+    world.stop.trigger();
+    let _running = gateway.start(&world);
+    let (watched, mut other) = if page["relay"] == "b" { (b, c) } else { (c, b) };
+    let (dead, next) = (watched.config.name.to_string(), other.config.name.to_string());
+    let mut watched = watched;
+    watched.stop().await;
+    let moved = |page: &Value| page["relay"] == *next && shows(page, &dead, false);
+    let page = a.region_until("told by the other relay", moved).await;
+    assert!(page["lastFailure"].as_str().unwrap().starts_with(&format!("{dead}: ")), "{page}");
+    // What the agent says reaches the relay that is left, and it hears of it from there after a restart, too.
+    other.region_until("told of the gateway", |page| page["agents"][1]["gateways"][0]["live"] == true).await;
+    a.stop().await;
+    let alone = |page: &Value| shows(page, "a", false);
+    other.region_until("told that the agent has gone", alone).await;
+    other.stop().await;
+}

@@ -1,0 +1,149 @@
+//! `hanse agent region` for people.
+
+use hanse_agent::{AgentShown, GatewayShown, RegionPage, TrafficShown};
+
+use super::table;
+
+/// Stands for rows that are summed.
+const OTHERS: &str = "(others)";
+
+/// What an agent knows of its region.
+pub(crate) fn region(page: &RegionPage) -> String {
+    let mut text = format!("region {}  {}\n\n", page.region, source(page));
+    text += &table(
+        titles(&["AGENT", "GATEWAY", "STATE", "SERVES", "URLS"]),
+        page.agents.iter().flat_map(|agent| gateways(agent, &page.region)),
+    );
+    for agent in page.agents.iter().filter(|agent| agent.left_out > 0) {
+        text += &format!("\n{}: {} more gateways are not named", agent.name, agent.left_out);
+    }
+    if !page.traffic.is_empty() {
+        text += "\n\n";
+        text += &table(titles(&["ENVIRONMENT", "HOST", "REQUESTS/S"]), page.traffic.iter().map(requests));
+    }
+    text
+}
+
+/// Whom the agent heard it from.
+fn source(page: &RegionPage) -> String {
+    let failure = page.last_failure.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+    match (&page.relay, page.age_seconds) {
+        (None, _) => format!("{} has heard no relay, and knows its own gateways only{failure}", page.agent),
+        (Some(relay), _) if *relay == page.agent => format!("as the relay {relay} hears it"),
+        (Some(relay), age) => {
+            format!("as the relay {relay} said {} s ago to {}", age.unwrap_or_default(), page.agent)
+        }
+    }
+}
+
+fn gateways<'a>(agent: &'a AgentShown, region: &'a str) -> Vec<Vec<String>> {
+    let name = if agent.live { agent.name.clone() } else { format!("{} (gone)", agent.name) };
+    let row = |gateway: &GatewayShown| {
+        let serves: Vec<_> = gateway.scopes.iter().map(|scope| short(scope, region)).collect();
+        let more = gateway.scopes_total.map(|total| format!(", {total} in all")).unwrap_or_default();
+        vec![
+            name.clone(),
+            gateway.name.clone(),
+            state(gateway),
+            serves.join(", ") + &more,
+            gateway.urls.join(" "),
+        ]
+    };
+    match agent.gateways.is_empty() {
+        true => vec![vec![name]],
+        false => agent.gateways.iter().map(row).collect(),
+    }
+}
+
+fn state(gateway: &GatewayShown) -> String {
+    match (gateway.live, &gateway.not_ready) {
+        (false, _) => "gone".to_owned(),
+        (true, Some(why)) => format!("not ready: {why}"),
+        (true, None) => "ready".to_owned(),
+    }
+}
+
+/// `ENVIRONMENT` for what comes from the control plane, `ENVIRONMENT/ORIGIN` for a local scope.
+fn short(scope: &str, region: &str) -> String {
+    let of_region = |kind: &str| scope.strip_prefix(kind)?.strip_prefix(region)?.strip_prefix('/');
+    of_region("runtime/").or_else(|| of_region("local/")).unwrap_or(scope).to_owned()
+}
+
+fn requests(row: &TrafficShown) -> Vec<String> {
+    let named = |name: &Option<String>| name.clone().unwrap_or_else(|| OTHERS.to_owned());
+    vec![named(&row.environment), named(&row.host), format!("{:.1}", row.requests_per_second)]
+}
+
+fn titles(titles: &[&str]) -> Vec<String> {
+    titles.iter().map(ToString::to_string).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page() -> RegionPage {
+        serde_json::from_value(serde_json::json!({
+            "region": "eu-west",
+            "agent": "b",
+            "relay": "a",
+            "ageSeconds": 0,
+            "agents": [
+                {"name": "b", "live": true, "gateways": [
+                    {"name": "gateway-3", "live": true, "ready": true, "urls": [],
+                     "scopes": ["local/eu-west/production/pods", "runtime/eu-west/production"]},
+                ]},
+                {"name": "a", "live": true, "leftOut": 2, "gateways": [
+                    {"name": "gateway-1", "live": true, "ready": true, "scopes": ["runtime/eu-west/production"],
+                     "scopesTotal": 9, "urls": ["https://api.example.com", "http://10.0.0.7:8080"]},
+                    {"name": "gateway-2", "live": true, "ready": false, "notReady": "no configuration yet",
+                     "scopes": [], "urls": []},
+                ]},
+                {"name": "c", "live": false, "gateways": [
+                    {"name": "gateway-4", "live": false, "ready": false, "scopes": [], "urls": []},
+                ]},
+                {"name": "d", "live": true, "gateways": []},
+            ],
+            "traffic": [
+                {"environment": "production", "host": "*.example.com", "requestsPerSecond": 1234.56},
+                {"environment": "production", "requestsPerSecond": 0.5},
+                {"requestsPerSecond": 1.0},
+            ],
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn gateways_and_traffic_are_tables() {
+        insta::assert_snapshot!(region(&page()), @"
+        region eu-west  as the relay a said 0 s ago to b
+
+        AGENT     GATEWAY    STATE                            SERVES                       URLS
+        b         gateway-3  ready                            production/pods, production  -
+        a         gateway-1  ready                            production, 9 in all         https://api.example.com http://10.0.0.7:8080
+        a         gateway-2  not ready: no configuration yet  -                            -
+        c (gone)  gateway-4  gone                             -                            -
+        d         -          -                                -                            -
+        a: 2 more gateways are not named
+
+        ENVIRONMENT  HOST           REQUESTS/S
+        production   *.example.com  1234.6
+        production   (others)       0.5
+        (others)     (others)       1.0
+        ");
+    }
+
+    #[test]
+    fn the_first_line_says_whom_it_is_from() {
+        let first = |change: fn(&mut RegionPage)| {
+            let mut page = page();
+            change(&mut page);
+            region(&page).lines().next().unwrap_or_default().to_owned()
+        };
+        let own = first(|page| page.relay = Some("b".into()));
+        assert_eq!(own, "region eu-west  as the relay b hears it");
+        let alone = first(|page| (page.relay, page.last_failure) = (None, Some("a: it stops".into())));
+        let wanted = "region eu-west  b has heard no relay, and knows its own gateways only: a: it stops";
+        assert_eq!(alone, wanted);
+    }
+}

@@ -1,0 +1,177 @@
+//! What the gateway tells its agent of itself: what it serves, where clients reach it, and its traffic.
+
+use std::collections::BTreeMap;
+
+use hanse_link::{InUse, TRAFFIC_SPAN, report_of, serving};
+use hanse_process::Shutdown;
+use hanse_proto::{
+    nested,
+    sync::{Facts, Report},
+};
+use hanse_runtime::FEATURES;
+use hanse_topology::ScopeId;
+use tokio::{
+    sync::watch,
+    time::{MissedTickBehavior, interval_at},
+};
+
+use crate::metrics::TrafficWindow;
+
+/// Keeps in step what is told. A clone goes on where one that ended stopped.
+#[derive(Clone)]
+pub(super) struct Telling {
+    /// Where clients reach the gateway.
+    urls: Vec<String>,
+    /// What is in use.
+    effective: watch::Receiver<BTreeMap<ScopeId, InUse>>,
+    /// What `/readyz` says.
+    ready: watch::Receiver<Result<(), String>>,
+    window: TrafficWindow,
+    told: Told,
+}
+
+/// What is told now. Cloning shares it.
+#[derive(Clone)]
+pub(super) struct Told {
+    said: watch::Sender<Said>,
+    /// Fires when what is served changes; not for traffic.
+    changed: watch::Sender<u64>,
+}
+
+#[derive(Default, Clone, PartialEq)]
+struct Said {
+    serving: bytes::Bytes,
+    traffic: bytes::Bytes,
+}
+
+impl Telling {
+    pub(super) fn new(
+        urls: Vec<String>,
+        effective: watch::Receiver<BTreeMap<ScopeId, InUse>>,
+        ready: watch::Receiver<Result<(), String>>,
+        window: TrafficWindow,
+    ) -> (Self, Told) {
+        let told = Told { said: watch::Sender::default(), changed: watch::Sender::default() };
+        let telling = Self { urls, effective, ready, window, told: told.clone() };
+        telling.tell_serving();
+        (telling, told)
+    }
+
+    /// Follows what is served until the shutdown.
+    pub(super) async fn run(mut self, shutdown: Shutdown) {
+        let mut windows = interval_at(tokio::time::Instant::now() + TRAFFIC_SPAN, TRAFFIC_SPAN);
+        windows.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            self.tell_serving();
+            let ended = tokio::select! {
+                () = shutdown.wait() => return,
+                changed = self.effective.changed() => changed.is_err(),
+                changed = self.ready.changed() => changed.is_err(),
+                _ = windows.tick() => {
+                    let traffic = nested::to_bytes(&self.window.turn());
+                    self.told.said.send_modify(|said| said.traffic = traffic);
+                    false
+                }
+            };
+            if ended {
+                return; // what is told ends with the gateway
+            }
+        }
+    }
+
+    fn tell_serving(&self) {
+        let scopes: Vec<String> = self.effective.borrow().keys().map(ToString::to_string).collect();
+        let serving = nested::to_bytes(&serving(&scopes, &self.urls, &self.ready.borrow()));
+        // Positions move with each revision, and scopes seldom.
+        let is_news = self.told.said.send_if_modified(|said| {
+            let before = std::mem::replace(&mut said.serving, serving);
+            before != said.serving
+        });
+        if is_news {
+            self.told.changed.send_modify(|version| *version += 1);
+        }
+    }
+}
+
+impl Told {
+    /// What goes up, with the facts that every node states of itself.
+    pub(super) fn report(&self, facts: Facts) -> Report {
+        let Said { serving, traffic } = self.said.borrow().clone();
+        let features = FEATURES.iter().map(ToString::to_string).collect();
+        let report = report_of(&Facts { features, serving, ..facts }, bytes::Bytes::new());
+        Report { traffic, ..report }
+    }
+
+    /// Fires when what is served changes.
+    pub(super) fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use hanse_process::ShutdownTrigger;
+    use hanse_proto::sync::{Serving, Traffic};
+    use hanse_runtime::HostPattern;
+    use hanse_topology::{Lineage, Position};
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::metrics::HostCounters;
+
+    fn at(revision: u64) -> InUse {
+        let lineage = Lineage { generation: 1, id: [7; 16], parent: None };
+        InUse { position: Position { lineage, revision }, quarantine: Default::default() }
+    }
+
+    fn said(told: &Told) -> (Serving, Traffic) {
+        let report = told.report(Facts::default());
+        let facts: Facts = nested::read("facts", &report.facts).unwrap();
+        (nested::read("serving", &facts.serving).unwrap(), nested::read("traffic", &report.traffic).unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_of_what_is_served_is_told_and_time_alone_changes_nothing() {
+        let (use_, effective) = watch::channel(BTreeMap::new());
+        let (be, ready) = watch::channel(Err("no configuration yet".to_owned()));
+        let counters = HostCounters::default();
+        let window = TrafficWindow::new(counters.clone());
+        let (telling, told) = Telling::new(vec!["https://a.example".into()], effective, ready, window);
+        let first = Serving {
+            urls: vec!["https://a.example".into()],
+            not_ready: "no configuration yet".into(),
+            ..Default::default()
+        };
+        assert_eq!(said(&told).0, first, "before the task runs");
+        let mut changed = told.changed();
+        let (_trigger, shutdown) = ShutdownTrigger::new();
+        tokio::spawn(telling.run(shutdown));
+        let fires = async |changed: &mut watch::Receiver<u64>| {
+            timeout(Duration::from_secs(1), changed.changed()).await.is_ok()
+        };
+        assert!(!fires(&mut changed).await);
+
+        let scope: ScopeId = "runtime/eu-west/production".parse().unwrap();
+        use_.send_replace([(scope.clone(), at(1))].into());
+        assert!(fires(&mut changed).await);
+        be.send(Ok(())).unwrap();
+        assert!(fires(&mut changed).await);
+        let serving = said(&told).0;
+        assert_eq!((&*serving.scopes, serving.scopes_total), (&[scope.to_string()][..], 1));
+        assert_eq!(serving.not_ready, "");
+        use_.send_replace([(scope, at(2))].into());
+        assert!(!fires(&mut changed).await, "only the position moved");
+
+        let any = counters.of(None, &HostPattern::Any);
+        any.count(0);
+        tokio::time::sleep(TRAFFIC_SPAN).await;
+        let counted = |traffic: Traffic| traffic.rows.iter().map(|row| row.requests).sum::<u64>();
+        assert_eq!(counted(said(&told).1), 1);
+        tokio::time::sleep(TRAFFIC_SPAN).await;
+        assert_eq!(counted(said(&told).1), 0);
+        assert!(!fires(&mut changed).await);
+        assert_eq!(said(&told).0, serving);
+    }
+}
