@@ -5,6 +5,7 @@
 //! control plane says comes from control nodes only.
 
 mod admission;
+mod forge;
 mod held_by;
 mod links;
 mod merge;
