@@ -12,7 +12,7 @@ use hanse_identity::{LiveCredentials, LiveTrust, TlsError, client_tls_to};
 use hanse_link::{
     EffectiveSource, LinkStatus, ReplicaMap, Replicas, Service, SubscriberOptions, SubscriberTask, Wanted,
 };
-use hanse_local::{Directory, DirectoryReader, Origins, Target, followed};
+use hanse_local::{Directory, DirectoryReader, HeldBy, Merge, Origins, Target, followed};
 use hanse_process::{Shutdown, Supervisor, telemetry};
 use hanse_sync::Heads;
 use hanse_topology::{Identity, Name, Position};
@@ -20,8 +20,6 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tracing::{error, info};
-
-use super::{held_by::HeldBy, merge::Merge};
 
 /// Least time between two looks at who is to be followed. The hub changes many times a second, and its agents seldom.
 const LOOK_SPACING: Duration = Duration::from_millis(250);

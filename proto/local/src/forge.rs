@@ -1,14 +1,13 @@
 //! A relay that forges what it passes on, for tests of dev builds: `HANSE_SEEDED_BUG=forge-local-head`.
 
-use hanse_link::Replica;
 use hanse_process::seeded;
-use hanse_sync::Prepared;
+use hanse_sync::{Prepared, Replica};
 
 /// The bug: a relay withholds one resource of each local scope that it was brought. Position and signature stay the holder's.
 const FORGES: &str = "forge-local-head";
 
 /// What is put in force instead of `brought`, which leads from `own` to the head of `link`.
-pub(super) fn forged(brought: Prepared, link: &Replica, own: Option<&Replica>) -> Prepared {
+pub(crate) fn forged(brought: Prepared, link: &Replica, own: Option<&Replica>) -> Prepared {
     if seeded(FORGES) { without_last(link, own).unwrap_or(brought) } else { brought }
 }
 
@@ -22,7 +21,7 @@ fn without_last(link: &Replica, own: Option<&Replica>) -> Option<Prepared> {
 
 #[cfg(test)]
 mod tests {
-    use hanse_proto::sync::HeadSignature;
+    use hanse_sync::HeadSignature;
     use hanse_topology::{Lineage, Position};
 
     use super::*;

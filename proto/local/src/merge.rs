@@ -8,31 +8,30 @@
 
 use std::sync::Arc;
 
-use hanse_link::{Replica, Replicas};
-use hanse_local::Origins;
+use hanse_link::Replicas;
 use hanse_process::Shutdown;
-use hanse_sync::{AdvanceError, Heads, Prepared, ReplicaMap};
+use hanse_sync::{AdvanceError, Heads, Prepared, Replica, ReplicaMap};
 use hanse_topology::{Position, ScopeId};
 use tracing::{debug, warn};
 
-use super::forge::forged;
+use crate::{Origins, forge::forged};
 
 /// What one link brings. A clone goes on where one that ended stopped.
-#[derive(Clone)]
-pub(super) struct Merge {
+#[derive(Debug, Clone)]
+pub struct Merge {
     /// What the link holds.
-    pub(super) link: Replicas,
+    pub link: Replicas,
     /// What the agent holds.
-    pub(super) own: Replicas,
+    pub own: Replicas,
     /// Which scopes the link follows, and whose heads count.
-    pub(super) heads: Arc<dyn Heads>,
+    pub heads: Arc<dyn Heads>,
     /// Says when that changes.
-    pub(super) origins: Origins,
+    pub origins: Origins,
 }
 
 impl Merge {
     /// Follows the link's hub, the Origins and who is revoked, until the shutdown.
-    pub(super) async fn run(self, shutdown: Shutdown) {
+    pub async fn run(self, shutdown: Shutdown) {
         let (mut changed, mut origins) = (self.link.subscribe(), self.origins.changed());
         let mut refused = self.origins.refused();
         loop {
@@ -46,7 +45,7 @@ impl Merge {
         }
     }
 
-    fn step(&self) {
+    pub(crate) fn step(&self) {
         let local = |scope: &&ScopeId| scope.is_local();
         let scopes: Vec<ScopeId> = self.link.read(|map| map.keys().filter(local).cloned().collect());
         for scope in scopes {
