@@ -199,6 +199,13 @@ impl World {
         self.serves(name).await
     }
 
+    /// An address for a process of the caller's own, as nodes on loopback have one.
+    pub fn take_address(&mut self, name: &str) -> Result<Ipv4Addr> {
+        let (address, namespace) = self.places.place(name)?;
+        ensure!(namespace.is_none(), "the caller's own processes are in no namespace");
+        Ok(address)
+    }
+
     fn addresses(&self, role: Role, port: u16) -> Vec<String> {
         let of_role = self.nodes.values().filter(|node| node.role == role);
         of_role.map(|node| spec::at(node.address, port)).collect()
