@@ -14,6 +14,7 @@
 //! Nothing here knows who wishes for what: a source says it in [`Wishes`]. Nothing here reads a resource but an Origin and a Neighbour.
 
 mod directory;
+mod forge;
 mod head;
 mod held_by;
 mod holder;

@@ -17,7 +17,7 @@ use hanse_sync::{AdvanceError, Heads, HeldHead, Prepared, Replica, ReplicaMap};
 use hanse_topology::{Position, ScopeId};
 use tracing::{debug, warn};
 
-use crate::{HoldingHandle, Origins, seeded::seeded};
+use crate::{HoldingHandle, Origins, forge::forged, seeded::seeded};
 
 /// What one link brings. A clone goes on where one that ended stopped.
 #[derive(Debug, Clone)]
@@ -79,9 +79,11 @@ impl Merge {
 
     fn bring(&self, scope: &ScopeId) {
         // Another link may move the replica meanwhile, or the Origin may go: then the next comparison decides.
-        while let Some(brought) =
-            self.link.read(|link| self.own.read(|own| plan(&*self.heads, scope, link, own)))
-        {
+        let brought = |link: &ReplicaMap, own: &ReplicaMap| {
+            let brought = plan(&*self.heads, scope, link, own)?;
+            Some(forged(brought, link.get(scope)?, own.get(scope)))
+        };
+        while let Some(brought) = self.link.read(|link| self.own.read(|own| brought(link, own))) {
             match self.own.update(scope, |replica| replica.commit(brought)) {
                 Ok(()) => debug!(%scope, "brought by a neighbour"),
                 Err(AdvanceError::Moved) => continue,
