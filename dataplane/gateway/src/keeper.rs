@@ -362,6 +362,7 @@ impl Keeping {
             info!(%scope, "scope is no longer served");
             self.scopes.remove(&scope);
             self.places.clear();
+            self.profiles.sets.remove_scope(&scope);
         }
         for news in news {
             let scope = news.scope.clone();
@@ -374,6 +375,7 @@ impl Keeping {
             replicas.confirm(&scope, &kept.position, &kept.exceptions);
             changed = true;
         }
+        changed |= self.follow_sets();
         self.unpublished |= changed;
         if let Some(awaited) = awaited {
             let missing = self.missing(awaited, waits_for_local, handle);

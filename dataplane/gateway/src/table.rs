@@ -14,6 +14,7 @@ mod operations;
 mod path;
 mod readings;
 mod retry;
+mod sets;
 mod upstream;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -31,6 +32,7 @@ pub(crate) use operations::naive;
 pub use path::{BadPath, RequestPath, canonical_after};
 pub use readings::readings;
 pub use retry::{Tried, is_idempotent};
+pub use sets::{EndpointSets, SetId};
 pub use upstream::{ConnectProfile, ConnectProfiles, Endpoint, Upstream, UpstreamId};
 
 use contexts::ContextMap;

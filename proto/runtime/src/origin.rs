@@ -7,7 +7,7 @@ use hanse_proto::runtime;
 use crate::{KeyDigest, ResourceKind, Unusable, access::key_digest};
 
 /// The kinds that an origin may have at all: no other kind is known to be safe without the control plane's judgement.
-const KINDS: [ResourceKind; 2] = [ResourceKind::Route, ResourceKind::Upstream];
+const KINDS: [ResourceKind; 3] = [ResourceKind::Route, ResourceKind::Upstream, ResourceKind::Endpoints];
 
 /// Agents that may publish for one origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +70,9 @@ mod tests {
 
     #[test]
     fn an_origin_has_the_kinds_that_are_known_and_safe() {
-        let origin = read(&["route", "upstream", "listener", "credential", "of-later"], vec![7; 32]).unwrap();
+        let origin =
+            read(&["route", "upstream", "endpoints", "listener", "credential", "of-later"], vec![7; 32])
+                .unwrap();
         assert_eq!(origin.kinds, KINDS.into());
         assert_eq!(origin.holders, [Holder { name: "agent-1".to_owned(), key: [7; 32] }]);
     }

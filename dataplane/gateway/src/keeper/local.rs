@@ -28,6 +28,22 @@ impl Keeping {
         local
     }
 
+    /// Has each Upstream go by the sets of endpoints that it refers to as they are now. Whether any does.
+    pub(super) fn follow_sets(&mut self) -> bool {
+        let changed = self.profiles.sets.take_changed();
+        if changed.is_empty() {
+            return false;
+        }
+        let mut found = false;
+        for kept in self.scopes.values_mut() {
+            if kept.index.follow_sets(&changed, &mut self.profiles) {
+                kept.note_unusable();
+                found = true;
+            }
+        }
+        found
+    }
+
     /// The Origin of a local scope, as the control plane's scope of the same environment has it.
     pub(super) fn origin_of(&self, local: &ScopeId) -> Option<Arc<Origin>> {
         self.scopes.get(&local.adds_to()?)?.index.origin(&origin_key(local.origin()?))

@@ -8,12 +8,12 @@ use crate::testbed::{entry, route_of};
 
 const EAST: &str = "local/eu-west/production/east";
 
-fn east() -> ScopeId {
+pub(super) fn east() -> ScopeId {
     EAST.parse().unwrap()
 }
 
 /// The Origin `east`, for these Organizations and kinds.
-fn origin(organizations: &[&str], kinds: &[&str]) -> (Arc<str>, Bytes) {
+pub(super) fn origin(organizations: &[&str], kinds: &[&str]) -> (Arc<str>, Bytes) {
     let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
     let origin = runtime::Origin {
         made_at_ms: 1,
@@ -40,19 +40,19 @@ fn quarantined(world: &World) -> Vec<String> {
 
 impl World {
     /// Offered `production` and the local scope `east`.
-    fn with_local() -> Self {
+    pub(super) fn with_local() -> Self {
         let world = Self::start();
         world.link.send_modify(|status| status.offered = [scope("production"), east()].into());
         world
     }
 
-    fn publishes(&self, to: Position, upserts: Vec<(Arc<str>, Bytes)>, removals: &[&str]) {
+    pub(super) fn publishes(&self, to: Position, upserts: Vec<(Arc<str>, Bytes)>, removals: &[&str]) {
         let removals = removals.iter().map(|&key| key.into()).collect();
         self.replicas.update(&east(), |replica| replica.advance(to, upserts, removals)).unwrap();
     }
 
     /// Waits until the control plane's scope and the local one stand there.
-    async fn stands(&mut self, control: u64, local: u64) {
+    pub(super) async fn stands(&mut self, control: u64, local: u64) {
         let at = |now: &BTreeMap<ScopeId, InUse>, scope: &ScopeId| now.get(scope).map(|used| used.position);
         let wanted = (Some(position(1, control)), Some(position(7, local)));
         let reached =
