@@ -482,8 +482,7 @@ fn the_random_histories_do_something() {
         held,
         referring,
         differing,
-    } =
-        played;
+    } = played;
     assert!(effective * 2 > commands, "{effective} of {commands} commands changed the state");
     assert!(touched > commands, "{touched} runtime resources changed by {commands} commands");
     assert!(resealed >= 10, "{resealed} values were sealed anew");
