@@ -27,12 +27,15 @@ pub(crate) async fn federation_key(client: &Client, args: &FederationKeyArgs) ->
             if keys.recovery_key.is_none() {
                 say("there is no recovery key, so no version is made: hanse recovery-key new DIR");
             }
+            if keys.rotating {
+                say("a rotation is under way: it ends when every value is sealed with a new version");
+            }
         }
         FederationKeyCommand::Rotate => {
             let rotated = client.rotate_federation_key().await?;
             say(format!(
-                "asked for at revision {} or before; `hanse federation-key list` shows the new version, and which control nodes \
-                 it waits for",
+                "asked for at revision {} or before; `hanse federation-key list` shows the new version, which control nodes it \
+                 waits for, and how many values are sealed with it",
                 rotated.revision
             ));
         }
@@ -90,7 +93,7 @@ fn listed(keys: &FederationKey, output: Output) -> String {
         Output::Yaml => render::yaml(keys),
         Output::Name => keys.items.iter().map(|item| item.version.to_string()).collect::<Vec<_>>().join("\n"),
         Output::Table | Output::Wide => {
-            let titles = ["VERSION", "STATE", "REVISION", "DIGEST", "LACKED BY", "UNKNOWN"];
+            let titles = ["VERSION", "STATE", "VALUES", "REVISION", "DIGEST", "LACKED BY", "UNKNOWN"];
             let titles = titles.map(str::to_owned).into();
             render::table(titles, keys.items.iter().map(|item| row(item, output == Output::Wide)))
         }
@@ -106,6 +109,7 @@ fn row(item: &FederationKeyVersion, wide: bool) -> Vec<String> {
     vec![
         item.version.to_string(),
         item.state.to_string(),
+        item.values.to_string(),
         item.made_at.to_string(),
         item.digest.chars().take(if wide { usize::MAX } else { SHORT }).collect(),
         names(&item.lacked_by),
@@ -126,15 +130,16 @@ mod tests {
             state,
             digest: "ab".repeat(32),
             made_at: 7,
+            values: if version == 1 { 12 } else { 0 },
             lacked_by: lacked_by.iter().map(|name| format!("{name}.server.control.hanse.internal")).collect(),
             unknown: Vec::new(),
         };
         let items = vec![item(1, KeyState::Active, &[]), item(2, KeyState::Pending, &["cp-2", "cp-3"])];
         let keys = FederationKey { items, ..FederationKey::default() };
         insta::assert_snapshot!(listed(&keys, Output::Table), @r"
-        VERSION  STATE    REVISION  DIGEST            LACKED BY  UNKNOWN
-        1        active   7         abababababababab  -          -
-        2        pending  7         abababababababab  cp-2 cp-3  -
+        VERSION  STATE    VALUES  REVISION  DIGEST            LACKED BY  UNKNOWN
+        1        active   12      7         abababababababab  -          -
+        2        pending  0       7         abababababababab  cp-2 cp-3  -
         ");
         assert_eq!(listed(&keys, Output::Name), "1\n2");
     }

@@ -40,8 +40,8 @@ async fn federation_key(call: Call) -> Result<Response, Rejection> {
 
 /// Asks for another version of the federation key
 ///
-/// The leader makes it, every control node gets it, and then Secrets are sealed with it. What was sealed before still opens. A version
-/// that is pending is skipped: it may have been copied, too.
+/// The leader makes it, every control node gets it, and then Secrets are sealed with it. What was sealed before still opens, and is sealed
+/// anew. A version that is pending is skipped: it may have been copied, too.
 #[utoipa::path(post, path = "/v1/federation-key/rotate", tag = "federation", extensions(("x-hanse-access" = json!("admin"))),
     operation_id = "rotateFederationKey",
     responses(
@@ -128,6 +128,8 @@ fn shown(state: &State, group: &GroupStatus, fleet: &FleetReport) -> FederationK
     let keys = state.federation_keys();
     let number = |version: Option<(u32, &KeyVersion)>| version.map(|(number, _)| number);
     let (active, pending) = (number(keys.active()), number(keys.pending()));
+    let values = state.values_by_version();
+    let has_outdated = values.keys().any(|version| Some(*version) != active);
     let item = |(version, known): (u32, &KeyVersion)| {
         let state_of_it = match known.used {
             true if active == Some(version) => KeyState::Active,
@@ -139,6 +141,7 @@ fn shown(state: &State, group: &GroupStatus, fleet: &FleetReport) -> FederationK
             version,
             digest: hex::encode(known.digest),
             made_at: known.made_at,
+            values: values.get(&version).copied().unwrap_or_default(),
             lacked_by: Vec::new(),
             unknown: Vec::new(),
             state: state_of_it,
@@ -156,7 +159,7 @@ fn shown(state: &State, group: &GroupStatus, fleet: &FleetReport) -> FederationK
     };
     FederationKey {
         recovery_key: keys.recovery().map(digests),
-        rotating: keys.recovery().is_some() && (keys.wants_new() || pending.is_some()),
+        rotating: keys.recovery().is_some() && (keys.wants_new() || pending.is_some() || has_outdated),
         items: keys.versions().map(item).collect(),
         revision: state.revision(),
     }
