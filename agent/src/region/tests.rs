@@ -6,7 +6,7 @@ use std::{
 use hanse_link::SubscriberRecord;
 use hanse_proto::{
     nested,
-    sync::{AgentLive, Facts, GatewayLive, Report, Serving, Traffic, TrafficRow},
+    sync::{AgentLive, Facts, GatewayLive, Heard, Report, Serving, Traffic, TrafficRow},
 };
 use hanse_topology::{Identity, LEASE, Name};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
@@ -80,10 +80,17 @@ fn gateways_are_told_of_as_their_agents_heard_them() {
     let mut long_gone = gateway("long-gone", start, 3);
     long_gone.connected = false;
     let silent = gateway("silent", now - LEASE, 4);
-    let records = [gateway("here", now, 5), gone, long_gone, silent];
+    let mut just_gone = gateway("just-gone", now, 6);
+    just_gone.connected = false;
+    let records = [gateway("here", now, 5), gone, just_gone, long_gone, silent];
     let mut reading = Reading::default();
     let agents = reading.agents(&[agent("a", &records, now), agent("b", &[], now)], now);
-    let of_a = vec![("gone".into(), false), ("here".into(), true), ("silent".into(), false)];
+    let of_a = vec![
+        ("gone".into(), false),
+        ("here".into(), true),
+        ("just-gone".into(), false),
+        ("silent".into(), false),
+    ];
     assert_eq!(live(&agents), [("a".into(), true, of_a), ("b".into(), true, vec![])]);
     let told = &agents[&name("a")].gateways[1].serving;
     assert_eq!(nested::read::<Serving>("serving", told).unwrap(), serving(&["runtime/eu-west/production"]));
@@ -97,7 +104,12 @@ fn gateways_are_told_of_as_their_agents_heard_them() {
     let mut a = agent("a", &records, now);
     a.connected = false;
     let agents = reading.agents(&[a.clone()], now);
-    let none = vec![("gone".into(), false), ("here".into(), false), ("silent".into(), false)];
+    let none = vec![
+        ("gone".into(), false),
+        ("here".into(), false),
+        ("just-gone".into(), false),
+        ("silent".into(), false),
+    ];
     assert_eq!(live(&agents), [("a".into(), false, none)]);
     assert!(reading.traffic(&agents).to_message().rows.is_empty());
     assert!(
@@ -117,6 +129,14 @@ fn facts_pass_as_received_and_nothing_else_of_a_gateway_does() {
     later.report = Some((Report { facts: nested::to_bytes(&said), ..Report::default() }, now));
     let agents = Reading::default().agents(&[agent("a", &[later], now)], now);
     assert_eq!(agents[&name("a")].gateways[0].serving, facts);
+
+    // Traffic is said once, in the sum. Acks and keys are for control nodes.
+    let mut busy = gateway("g", now, 1);
+    busy.scopes.insert("runtime/eu-west/production".parse().unwrap(), Default::default());
+    let said = report(&[busy], now);
+    let heard = nested::of_row("below", &said.below).next().unwrap().unwrap();
+    let heard: Heard = nested::read("heard", heard).unwrap();
+    assert!(heard.report.unwrap().traffic.is_empty() && heard.acks.is_empty() && heard.key.is_empty());
 
     let foreign = Identity::gateway(name("g"), name("us-east"));
     let no_gateway = Identity::agent(name("b"), name("eu-west"));
