@@ -128,7 +128,7 @@ fn upstream() -> impl Strategy<Value = Change> {
                 endpoint
             });
     let attempts = proptest::option::of(0..3u8);
-    let from = proptest::option::weighted(0.2, select(&PAIR));
+    let from = proptest::option::weighted(0.5, select(&PAIR));
     (owned(&PAIR), vec(endpoint, 1..3), attempts, from).prop_map(|(path, endpoints, attempts, from)| {
         let mut spec = json!({"endpoints": endpoints});
         if let Some(origin) = from {
