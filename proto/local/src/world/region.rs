@@ -159,14 +159,14 @@ impl Region {
                 }
             }
             // A holder is believed in all that it signs.
-            Event::Forge { relay, .. } if self.sources.iter().any(|source| source.agent == relay) => {}
-            Event::Forge { relay, forgery } => {
-                let key = self.nodes[relay].authority.key();
-                let held = self.nodes[relay].held();
+            Event::Forge { agent, .. } if self.sources.iter().any(|source| source.agent == agent) => {}
+            Event::Forge { agent, forgery } => {
+                let key = self.nodes[agent].authority.key();
+                let held = self.nodes[agent].held();
                 let forged = held.and_then(|held| forge(forgery, &held, key, &self.truth.heads));
                 self.seen.forged += u32::from(forged.is_some());
-                self.nodes[relay].forged = forged;
-                self.wake(relay);
+                self.nodes[agent].forged = forged;
+                self.wake(agent);
             }
             Event::Lie { node } => {
                 self.nodes[node].lies = true;
@@ -179,10 +179,17 @@ impl Region {
                 self.commit();
             }
             Event::ReplaceKey { holder } => self.replace_key(holder),
+            Event::Replace { relay, agent } => {
+                let relays = &mut self.control.relays;
+                if !relays.contains(&agent) {
+                    *relays.iter_mut().find(|one| **one == relay).expect("it is drawn among them") = agent;
+                    self.commit();
+                }
+            }
             Event::Commit => self.commit(),
             Event::Wait { ms } => {
-                let rounds = ms / 250;
-                return self.rounds(rounds, Duration::from_millis(250));
+                let step = if ms > 10_000 { 500 } else { 250 };
+                return self.rounds(ms / step, Duration::from_millis(step));
             }
         }
         let (rounds, ms) = (1 + self.random.below(4), self.random.one_of(&[10, 60, 200]));
@@ -208,7 +215,8 @@ impl Region {
         let wish = self.sources[elected].wish();
         let (begun, mut settled) = (self.now, None);
         loop {
-            self.rounds(1, Duration::from_millis(100))?;
+            let step = if self.now - begun < STAYS_SETTLED { 100 } else { 400 };
+            self.rounds(1, Duration::from_millis(step))?;
             match self.unsettled(&wish) {
                 None => {
                     let since = *settled.get_or_insert(self.now);
@@ -394,7 +402,7 @@ impl Region {
         let lineage = |replica: &Replica| replica.position().map(|at| at.lineage);
         let more = match seeded("mix-holders") {
             true => before.filter(|before| lineage(before) != lineage(&held)).map(|before| before.content()),
-            false => control::RELAYS.contains(&node.index).then(|| vec![("more".into(), Bytes::new())]),
+            false => self.control.relays.contains(&node.index).then(|| vec![("more".into(), Bytes::new())]),
         };
         let Some(more) = more else { return Ok(()) };
         if let (Some(at), Some(signature), Some(process)) = (held.position(), held.signature(), &node.process)
