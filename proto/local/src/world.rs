@@ -9,6 +9,7 @@
 mod check;
 mod control;
 mod event;
+mod exchange;
 mod forging;
 mod node;
 mod random;
