@@ -105,8 +105,7 @@ impl RoutingTable {
         let (locals, controls): (Vec<_>, Vec<_>) =
             scopes.into_iter().partition(|table| table.scope.is_local());
         let environments = controls.into_iter().map(|control| {
-            let place = |scope: &ScopeId| (scope.region().clone(), scope.environment().cloned());
-            let adds = |local: &&Arc<ScopeTable>| place(&local.scope) == place(&control.scope);
+            let adds = |local: &&Arc<ScopeTable>| local.scope.adds_to().as_ref() == Some(&control.scope);
             let locals = locals.iter().filter(adds).cloned().collect();
             Arc::new(EnvironmentTable::new(control, locals))
         });

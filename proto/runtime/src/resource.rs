@@ -1,5 +1,7 @@
 //! Runtime resources as they arrive: a key and opaque bytes, checked as what the key promises.
 
+use std::fmt;
+
 use hanse_proto::runtime::{self, resource::Kind};
 use prost::Message as _;
 
@@ -43,6 +45,11 @@ pub enum Resource {
     Secret(Secret),
     Origin(Origin),
     Neighbour(Neighbour),
+}
+
+/// The key of an Origin in its `runtime` scope: `origin/NAME`.
+pub fn origin_key(name: &impl fmt::Display) -> String {
+    format!("origin/{name}")
 }
 
 impl ResourceKind {
