@@ -20,6 +20,8 @@ use super::{
 const SETTLES_WITHIN: Duration = Duration::from_secs(90);
 /// How long it must stay so.
 const STAYS_SETTLED: Duration = Duration::from_secs(3);
+/// The generations of one counter in some runs: those of two holders are equal now and then.
+const FEW: u64 = 4;
 /// How often a holder gets another key: each is a key of the pool.
 const MAX_KEYS: usize = 6;
 
@@ -75,7 +77,7 @@ pub(super) struct Region {
     terms: u64,
     changes: u64,
     keys: usize,
-    /// Few: generations of two holders are equal now and then.
+    /// How many generations of one counter there are.
     generations: u64,
     /// What happened, and when.
     pub(super) steps: Vec<(Duration, Event)>,
@@ -87,7 +89,7 @@ impl Region {
         let start = Instant::now();
         // One of the two holders is a relay in every third run.
         let holders = if random.below(3) == 0 { [3, 0] } else { [3, 4] };
-        let generations = random.one_of(&[4, 1 << 32]);
+        let generations = random.one_of(&[FEW, 1 << 32]);
         let source = |agent| Source { agent, term: None, view: Content::new() };
         let node = |index: usize| Node::new(index, pool().authorities[index].clone());
         let (truth, seen, streams, cut, retry, steps) = Default::default();
@@ -205,7 +207,8 @@ impl Region {
         let elected = self.random.below(2) as usize;
         self.resign(1 - elected);
         self.look(elected);
-        if self.sources[elected].term.is_none() || self.random.percent(50) {
+        // Two lineages of one generation may last until the next takeover.
+        if self.sources[elected].term.is_none() || self.generations == FEW || self.random.percent(50) {
             self.elect(elected);
         }
         let wish = self.sources[elected].wish();
