@@ -5,13 +5,13 @@ use prost::Message as _;
 
 use super::{node::AGENTS, *};
 
-/// Agents that all others follow.
-pub(super) const RELAYS: [usize; 3] = [0, 1, 2];
 const ORIGIN: &str = "origin/pods";
 
 /// What the control plane has committed.
 pub(super) struct Control {
     pub(super) hub: Replicas,
+    /// Agents that all others follow.
+    pub(super) relays: [usize; 3],
     revision: u64,
     /// When the Origin was made; `None`: there is none.
     made_at_ms: Option<u64>,
@@ -28,7 +28,7 @@ pub(super) fn agents_scope() -> ScopeId {
 
 impl Control {
     pub(super) fn new() -> Self {
-        Self { hub: Replicas::new(), revision: 0, made_at_ms: None, made: 0 }
+        Self { hub: Replicas::new(), relays: [0, 1, 2], revision: 0, made_at_ms: None, made: 0 }
     }
 
     pub(super) fn offer(&self) -> Offer {
@@ -59,7 +59,7 @@ impl Control {
                 name: node::agent_name(agent).to_string(),
                 key: key(agent),
                 address: format!("agent-{agent}:1"),
-                relay: RELAYS.contains(&agent),
+                relay: self.relays.contains(&agent),
                 ..Default::default()
             };
             (format!("agent/{}", neighbour.name).into(), bytes(Kind::Neighbour(neighbour)))

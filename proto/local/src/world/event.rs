@@ -1,9 +1,8 @@
 //! What may happen.
 
 use super::{
-    control::RELAYS,
     forging::{FORGERIES, Forgery},
-    node::{AGENTS, CONTROL, FOLLOW_HOLDERS, NODES},
+    node::{AGENTS, CONTROL, NODES},
     random::Random,
     region::Region,
 };
@@ -33,8 +32,8 @@ pub(super) enum Event {
     HealAll,
     /// Nothing arrives from a publisher for a while.
     Delay { subscriber: usize, publisher: usize, ms: u64 },
-    /// A relay sends something else than it holds.
-    Forge { relay: usize, forgery: Forgery },
+    /// An agent sends something else than it holds.
+    Forge { agent: usize, forgery: Forgery },
     /// A node says of itself that it holds something else than it does.
     Lie { node: usize },
     /// All send and say what they hold.
@@ -43,6 +42,8 @@ pub(super) enum Event {
     Origin { is_there: bool },
     /// A holder joins anew, with another key and nothing on its disk.
     ReplaceKey { holder: usize },
+    /// Another agent is a relay in place of one that was.
+    Replace { relay: usize, agent: usize },
     /// The control plane commits something else.
     Commit,
     /// Time passes.
@@ -55,6 +56,7 @@ pub(super) fn draw(random: &mut Random, region: &Region) -> Event {
     let node = |random: &mut Random| random.below(NODES as u64) as usize;
     let agent = |random: &mut Random| random.below(AGENTS as u64) as usize;
     let holder = |random: &mut Random| random.below(2) as usize;
+    let relay = |random: &mut Random| random.one_of(&region.control.relays);
     let end = |random: &mut Random| match random.percent(80) {
         true => random.below(NODES as u64) as usize,
         false => CONTROL,
@@ -77,12 +79,16 @@ pub(super) fn draw(random: &mut Random, region: &Region) -> Event {
             let (subscriber, publisher) = (node(random), end(random));
             Delay { subscriber, publisher, ms: random.one_of(&[300, 2_000, 8_000]) }
         }
-        74..80 => Forge { relay: random.one_of(&RELAYS), forgery: random.one_of(&FORGERIES) },
-        80..84 => Lie { node: random.one_of(&FOLLOW_HOLDERS) },
+        74..77 => Forge { agent: relay(random), forgery: random.one_of(&FORGERIES) },
+        77..80 => Forge { agent: agent(random), forgery: random.one_of(&FORGERIES) },
+        // What relays and the gateway of a holder say of themselves may make the holder take over.
+        80..84 if random.percent(75) => Lie { node: relay(random) },
+        80..84 => Lie { node: AGENTS },
         84..87 => Honest,
         87..89 => Origin { is_there: false },
         89..91 => ReplaceKey { holder: holder(random) },
-        91..94 => Commit,
+        91..93 => Commit,
+        93..95 => Replace { relay: relay(random), agent: agent(random) },
         _ => Wait { ms: random.one_of(&[1_000, 3_000, 12_000, 35_000]) },
     }
 }

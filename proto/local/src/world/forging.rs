@@ -1,4 +1,4 @@
-//! What a relay sends that is not what it holds, and what a subscriber says that it holds and does not.
+//! What an agent sends that is not what it holds, and what a subscriber says that it holds and does not.
 
 use hanse_proto::sync::Hello;
 use hanse_sync::ContentRoot;
@@ -8,7 +8,7 @@ use super::*;
 /// Every forged value begins so.
 pub(super) const FORGED: &[u8] = b"forged";
 
-/// How a relay forges the local scope that it passes on. The root always fits the content.
+/// How an agent forges the local scope that it passes on. The root always fits the content.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Forgery {
     /// A value is another one at the same position.
@@ -17,9 +17,9 @@ pub(super) enum Forgery {
     Next,
     /// The signature is of an earlier head.
     Earlier,
-    /// The relay takes the scope over, with a key of its own.
+    /// The agent takes the scope over, with a key of its own.
     OwnLineage,
-    /// The next position of the holder's lineage, signed with a key of the relay's own.
+    /// The next position of the holder's lineage, signed with a key of the agent's own.
     OwnKey,
     /// The same, in the name of the holder's key.
     HoldersName,
@@ -37,7 +37,7 @@ pub(super) const FORGERIES: [Forgery; 7] = [
     Forgery::LastCounter,
 ];
 
-/// The local scope as a relay with this key forges it; `None`: it holds nothing to begin with.
+/// The local scope as an agent with this key forges it; `None`: it holds nothing to begin with.
 pub(super) fn forge(
     forgery: Forgery,
     held: &Replica,

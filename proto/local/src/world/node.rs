@@ -9,8 +9,6 @@ pub(super) const AGENTS: usize = 6;
 /// The agents of the gateways: one that is a holder, one that is a relay, and one that is neither.
 pub(super) const AGENT_OF: [usize; 3] = [3, 1, 5];
 pub(super) const NODES: usize = AGENTS + AGENT_OF.len();
-/// The nodes that follow a holder: what they say of themselves may make it take over.
-pub(super) const FOLLOW_HOLDERS: [usize; 4] = [0, 1, 2, AGENTS];
 /// The control node, where a publisher is named.
 pub(super) const CONTROL: usize = NODES;
 
