@@ -366,7 +366,7 @@ fn a_wait_for_local_scopes_begins_once_and_again_when_others_are_missing() {
 /// Changes that keep coming do not make the wait longer.
 #[tokio::test]
 async fn a_damaged_local_scope_holds_up_no_readiness_while_changes_keep_coming() {
-    let mut world = World::with_local();
+    let world = World::with_local();
     world.advance(
         "production",
         position(1, 1),
