@@ -4,6 +4,7 @@ mod areas;
 mod bound;
 mod claims;
 mod egress;
+mod endpoints_from;
 mod hosts;
 mod index;
 mod journal;

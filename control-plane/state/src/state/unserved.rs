@@ -1,6 +1,6 @@
 //! What of a resource is accepted although it does not hold: Bindings that no gateway serves, Bindings with endpoints that the
 //! egress of their Environment denies, hosts of Apis that no Environment has, requests that Bindings of several Organizations
-//! ask for, and Origins without agents.
+//! ask for, Origins without agents, and Upstreams that get no endpoints from an Origin.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -60,12 +60,7 @@ impl State {
                         }
                     }
                 }
-                Kind::Upstream => {
-                    let apis = self.referrers_of_kind(key, Kind::Api);
-                    let users = apis.chain(std::iter::once(key));
-                    let bindings = users.flat_map(|user| self.referrers_of_kind(user, Kind::Binding));
-                    reached.extend(bindings.cloned());
-                }
+                Kind::Upstream => self.reach_upstream(key, &mut reached),
                 Kind::Environment if is_changed => self.reach_environment(key, &mut reached),
                 Kind::Region if is_changed => {
                     for environment in self.referrers_of_kind(key, Kind::Environment) {
@@ -74,6 +69,9 @@ impl State {
                 }
                 Kind::Origin => {
                     reached.insert(key.clone());
+                    for upstream in self.referrers_of_kind(key, Kind::Upstream) {
+                        self.reach_upstream(upstream, &mut reached);
+                    }
                 }
                 // No other kind says whether a Binding is served, or where its gateways connect.
                 _other => {}
@@ -106,15 +104,28 @@ impl State {
         }
     }
 
+    /// An Upstream, and the Bindings that use it.
+    fn reach_upstream(&self, upstream: &ResourceKey, reached: &mut BTreeSet<ResourceKey>) {
+        let apis = self.referrers_of_kind(upstream, Kind::Api);
+        let users = apis.chain(std::iter::once(upstream));
+        let bindings = users.flat_map(|user| self.referrers_of_kind(user, Kind::Binding));
+        reached.extend(bindings.cloned());
+        reached.insert(upstream.clone());
+    }
+
     fn unserved<'a>(&'a self, key: &ResourceKey, denied: &mut DeniedEndpoints<'a>) -> Vec<Warning> {
         let Some(resource) = self.get(key) else { return Vec::new() };
         let found = match (&resource.spec, &key.organization) {
             (Spec::Api(spec), _) => self.hosts_of_no_environment(spec),
             (Spec::HostGrant(spec), _) => self.grants_no_host(spec),
             (Spec::Origin(spec), _) => self.idle_parts(spec),
+            (Spec::Upstream(spec), Some(organization)) => {
+                self.idle_endpoints(organization, spec).into_iter().collect()
+            }
             (Spec::Binding(spec), Some(organization)) => {
                 let mut found = self.unserved_binding(resource, organization, spec);
                 found.extend(cut_off(denied.of(resource), &spec.environment));
+                found.extend(self.without_endpoints(resource, organization, spec));
                 found
             }
             _never_served => Vec::new(),

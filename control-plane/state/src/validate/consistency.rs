@@ -174,7 +174,8 @@ fn check_binding(state: &State, resource: &Resource) -> Verdict {
     Ok(())
 }
 
-/// A Binding that serves `revision` in `regions` has an Upstream with endpoints for each.
+/// A Binding that serves `revision` in `regions` has an Upstream with endpoints for each. An Upstream that gets endpoints from an Origin
+/// needs none: they come and go without the control plane, and a warning says where none can come.
 fn check_upstream(
     state: &State,
     resource: &Resource,
@@ -192,7 +193,7 @@ fn check_upstream(
             format!("name an Upstream here, or in Api {}", spec.api),
         );
     };
-    for region in regions {
+    for region in regions.iter().filter(|_| upstream.endpoints_from.is_none()) {
         if upstream.endpoints_for(region, &spec.environment).next().is_none() {
             let environment = &spec.environment;
             return refused(

@@ -86,6 +86,7 @@ fn is_same_upstream(was: &UpstreamSpec, is: &UpstreamSpec, region: &Name, enviro
     }
     let UpstreamSpec {
         endpoints: _by_region,
+        endpoints_from,
         timeout,
         connect_timeout,
         host,
@@ -94,7 +95,8 @@ fn is_same_upstream(was: &UpstreamSpec, is: &UpstreamSpec, region: &Name, enviro
         ejection,
         retry,
     } = was;
-    *timeout == is.timeout
+    *endpoints_from == is.endpoints_from
+        && *timeout == is.timeout
         && *connect_timeout == is.connect_timeout
         && *host == is.host
         && *tls == is.tls

@@ -111,8 +111,12 @@ fn upstream() -> impl Strategy<Value = Change> {
                 endpoint
             });
     let attempts = proptest::option::of(0..3u8);
-    (owned(&PAIR), vec(endpoint, 1..3), attempts).prop_map(|(path, endpoints, attempts)| {
+    let from = proptest::option::weighted(0.5, select(&PAIR));
+    (owned(&PAIR), vec(endpoint, 1..3), attempts, from).prop_map(|(path, endpoints, attempts, from)| {
         let mut spec = json!({"endpoints": endpoints});
+        if let Some(origin) = from {
+            spec["endpointsFrom"] = json!({"origin": origin, "name": "pods"});
+        }
         if let Some(attempts) = attempts {
             spec["retry"] = json!({"attempts": attempts});
             spec["healthCheck"] = json!({"path": "/healthz"});
@@ -365,6 +369,8 @@ struct Played {
     dropped: BTreeMap<String, usize>,
     /// Stops at which an Origin had a holder.
     held: usize,
+    /// Stops at which an Upstream referred to endpoints of an Origin.
+    referring: usize,
     /// Stops at which a Binding's route was not the same in two regions of an Environment.
     differing: usize,
 }
@@ -414,6 +420,12 @@ impl Played {
             !origin.holders.is_empty()
         };
         self.held += usize::from(origins.into_iter().any(|(_, bytes)| is_held(bytes)));
+        let upstreams = world.content.values().flatten().filter(|(key, _)| key.starts_with("upstream/"));
+        let refers = |bytes: &Bytes| match runtime::Resource::decode(bytes.clone()).unwrap().kind {
+            Some(Runtime::Upstream(upstream)) => upstream.endpoints_from.is_some(),
+            other => panic!("{other:?}"),
+        };
+        self.referring += usize::from(upstreams.into_iter().any(|(_, bytes)| refers(bytes)));
         self.differing += usize::from(routes.values().any(|bytes| bytes.len() > 1));
     }
 }
@@ -431,13 +443,15 @@ proptest! {
 fn the_random_histories_do_something() {
     let mut runner = TestRunner::deterministic();
     let mut played = Played::default();
-    for _ in 0..48 {
+    for _ in 0..72 {
         played.play(turns().new_tree(&mut runner).unwrap().current());
     }
-    let Played { commands, effective, restored: _, touched, made, dropped, held, differing } = played;
+    let Played { commands, effective, restored: _, touched, made, dropped, held, referring, differing } =
+        played;
     assert!(effective * 2 > commands, "{effective} of {commands} commands changed the state");
     assert!(touched > commands, "{touched} runtime resources changed by {commands} commands");
     assert!(held > 10, "{held} stops with an Origin that had a holder");
+    assert!(referring > 2, "{referring} stops with an Upstream that gets endpoints from an Origin");
     assert!(differing > 10, "{differing} stops with regions that differ");
     for (what, scopes) in [("made", made), ("dropped", dropped)] {
         for kind in ["runtime", "dns", "keys", "agents"] {

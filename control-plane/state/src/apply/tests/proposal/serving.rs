@@ -50,6 +50,30 @@ fn another_upstream_of_a_new_binding() {
     );
 }
 
+/// The URLs stay, and gateways would use them no more.
+#[test]
+fn endpoints_of_an_origin() {
+    let upstream = |more: &str| {
+        format!(
+            "{{kind: Upstream, name: canary, spec: {{endpoints: [{{url: 'http://10.0.0.9:8080'}}]{more}}}}}"
+        )
+    };
+    let origin = "{kind: Origin, name: east, spec: {region: eu-west, environments: [sandbox], organizations: [default], \
+                  kinds: [Endpoints], holders: [agent-1]}}";
+    let moved = "{kind: Binding, name: orders-production, spec: {api: orders, environment: production, upstream: canary}}";
+    is_stale(
+        guarded().with(&format!("{}\n---\n{origin}", upstream(""))),
+        changes(moved),
+        &upstream(", endpointsFrom: {origin: east, name: pods}"),
+        "Binding default/orders-production would serve something else",
+    );
+    // Of a Binding that uses the Upstream already, the reference alone needs an approval.
+    let mut world = world(&[&upstream(""), origin, moved].join("\n---\n")).with(GUARDED);
+    let refers = changes(&upstream(", endpointsFrom: {origin: east, name: pods}"));
+    let problem = world.by("ci", crate::CommandBody::Apply(refers)).unwrap_err();
+    assert_eq!(problem.name, ProblemName::ApprovalNeeded);
+}
+
 #[test]
 fn another_latest_revision() {
     let world = || {
