@@ -67,6 +67,11 @@ fn endpoints_of_an_origin() {
         &upstream(", endpointsFrom: {origin: east, name: pods}"),
         "Binding default/orders-production would serve something else",
     );
+    // Of a Binding that uses the Upstream already, the reference alone needs an approval.
+    let mut world = world(&[&upstream(""), origin, moved].join("\n---\n")).with(GUARDED);
+    let refers = changes(&upstream(", endpointsFrom: {origin: east, name: pods}"));
+    let problem = world.by("ci", crate::CommandBody::Apply(refers)).unwrap_err();
+    assert_eq!(problem.name, ProblemName::ApprovalNeeded);
 }
 
 #[test]
