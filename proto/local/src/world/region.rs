@@ -22,6 +22,8 @@ const SETTLES_WITHIN: Duration = Duration::from_secs(90);
 const STAYS_SETTLED: Duration = Duration::from_secs(3);
 /// The generations of one counter in some runs: those of two holders are equal now and then.
 const FEW: u64 = 4;
+/// The generations of one counter otherwise, as processes draw them.
+const MANY: u64 = 1 << 32;
 /// How often a holder gets another key: each is a key of the pool.
 const MAX_KEYS: usize = 6;
 
@@ -89,7 +91,7 @@ impl Region {
         let start = Instant::now();
         // One of the two holders is a relay in every third run.
         let holders = if random.below(3) == 0 { [3, 0] } else { [3, 4] };
-        let generations = random.one_of(&[FEW, 1 << 32]);
+        let generations = random.one_of(&[FEW, MANY]);
         let source = |agent| Source { agent, term: None, view: Content::new() };
         let node = |index: usize| Node::new(index, pool().authorities[index].clone());
         let (truth, seen, streams, cut, retry, steps) = Default::default();
@@ -207,8 +209,9 @@ impl Region {
         let elected = self.random.below(2) as usize;
         self.resign(1 - elected);
         self.look(elected);
-        // Two lineages of one generation may last until the next takeover.
-        if self.sources[elected].term.is_none() || self.generations == FEW || self.random.percent(50) {
+        // Two lineages of one generation may last until the next takeover, which draws another one.
+        let may_conflict = std::mem::replace(&mut self.generations, MANY) == FEW;
+        if self.sources[elected].term.is_none() || may_conflict || self.random.percent(50) {
             self.elect(elected);
         }
         let wish = self.sources[elected].wish();
