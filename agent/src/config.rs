@@ -33,7 +33,7 @@ pub struct Config {
     /// The addresses gateways and other agents of its region reach it at, where they differ from `listen`. Without it, an agent that
     /// listens on all interfaces is no relay, for others cannot find it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub advertise: Option<Addresses>,
+    pub advertise: Option<Advertised>,
 }
 
 /// One address, `host:port`, per face.
@@ -46,6 +46,14 @@ pub struct Addresses {
     pub enrolment: String,
     /// `/livez`, `/readyz`, `/metrics` in plain HTTP: bind it to loopback.
     pub admin: String,
+}
+
+/// Where others reach the agent, `host:port`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Advertised {
+    /// Gateways and other agents of the region sync here.
+    pub federation: String,
 }
 
 impl Config {
@@ -65,15 +73,15 @@ impl Config {
         }
     }
 
-    /// Where others reach the agent.
-    pub(crate) fn advertised(&self) -> &Addresses {
-        self.advertise.as_ref().unwrap_or(&self.listen)
+    /// Where gateways and other agents sync from it.
+    pub(crate) fn advertised(&self) -> &str {
+        self.advertise.as_ref().map_or(&self.listen.federation, |advertised| &advertised.federation)
     }
 
     /// Where other agents of the region find it; `None`: nowhere. A loopback address leads them to themselves. It counts only where
     /// the agent reaches a control node by one: all of the region runs on one machine then.
     pub(crate) fn found_at(&self) -> Option<&str> {
-        let address = dialable(&self.advertised().federation)?;
+        let address = dialable(self.advertised())?;
         let is_found = !is_loopback(address) || self.servers.iter().any(|server| is_loopback(server));
         is_found.then_some(address)
     }

@@ -92,7 +92,7 @@ impl EnrolmentService {
             role: identity.role.as_str().to_owned(),
             region: self.config.region.to_string(),
             environments,
-            publishers: vec![self.config.advertised().federation.clone()],
+            publishers: vec![self.config.advertised().to_owned()],
             control_nodes: Vec::new(),
         })
     }

@@ -18,9 +18,10 @@ mod test_origin;
 mod testbed;
 mod tokens;
 
-pub use config::{Addresses, Config};
+pub use config::{Addresses, Advertised, Config};
 pub use error::Error;
-pub use hanse_link::StoreKey;
-pub use node::{run, run_with_clock, run_with_origins};
+pub use hanse_link::{Replicas, StoreKey};
+pub use hanse_local::{Wish, Wishes};
+pub use node::{run, run_with_clock, run_with_hub, run_with_origins};
 pub use region::{AgentShown, GatewayShown, RegionPage, TrafficShown};
 pub use tokens::{mint_token, mint_token_by};

@@ -7,8 +7,8 @@ use hanse_identity::{
     Alpn, Authority, Clients, LiveAuthority, LiveCredentials, MAX_ENROLMENT_BYTES, Ports, server_tls,
 };
 use hanse_link::{
-    EffectiveSource, Freshness, LinkStatus, MAX_GATEWAY_MESSAGE_BYTES, NeighbourService, SubscriberHandle,
-    Subscribers, neighbour_service, publisher_service,
+    EffectiveSource, Freshness, LinkStatus, MAX_GATEWAY_MESSAGE_BYTES, NeighbourService, Replicas,
+    SubscriberHandle, Subscribers, neighbour_service, publisher_service,
 };
 use hanse_local::{Directory, Holding, Wishes};
 use hanse_node::{Consumer, JoinedNode, Shell};
@@ -18,7 +18,7 @@ use hanse_proto::{
     sync::{Facts, Report},
 };
 use hanse_topology::{Identity, Name, Role};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, oneshot, watch};
 use tonic::service::Routes;
 use tracing::{info, warn};
 
@@ -56,6 +56,17 @@ pub async fn run_with_origins(
     wishes: watch::Receiver<Wishes>,
     shutdown: Shutdown,
 ) -> Result<(), Error> {
+    run_with_hub(config, clock, wishes, oneshot::channel().0, shutdown).await
+}
+
+/// The same. `opened` gets the hub with what the agent holds: a measurement sees there when something arrives.
+pub async fn run_with_hub(
+    config: Config,
+    clock: WallClock,
+    wishes: watch::Receiver<Wishes>,
+    opened: oneshot::Sender<Replicas>,
+    shutdown: Shutdown,
+) -> Result<(), Error> {
     let ports = Ports::of(raise_descriptor_limit(), RESERVED_DESCRIPTORS, ENROLMENT_PERCENT);
     let shell = Shell::start(config.node(), clock, shutdown.clone()).await?;
     let federation = bind("federation", &config.listen.federation).await?;
@@ -66,6 +77,8 @@ pub async fn run_with_origins(
     let authority = LiveAuthority::new(authority);
     let node = JoinedNode::open(shell, credentials).await?;
     node.renew_authority(&authority, config.authority_dir());
+    // Mostly nothing measures.
+    let _ = opened.send(node.replicas.clone());
 
     let (shell, config) = (&node.shell, Arc::new(config));
     let gateways = Arc::new(Gateways::open(config.clone(), shell.clock().unix_seconds())?);
@@ -122,7 +135,7 @@ pub async fn run_with_origins(
 
     if config.found_at().is_none() {
         warn!(
-            address = config.advertised().federation,
+            address = config.advertised(),
             "other agents of the region cannot find this one at this address, so it is no relay, and no relay follows what it \
              publishes of local scopes: set advertise.federation to the HOST:PORT that others reach its federation port at"
         );
@@ -174,6 +187,7 @@ fn neighbours(
         trust: node.trust.clone(),
         replicas: node.replicas.clone(),
         origins: node.origins.clone(),
+        holding: local.holding.clone(),
         report: {
             let gateways = gateways.clone();
             Arc::new(move || region::report(&gateways.snapshot(), Instant::now()))

@@ -5,6 +5,7 @@ mod nginx;
 pub mod pair;
 mod propagation;
 mod publish;
+pub mod region;
 mod traffic;
 pub mod walk;
 mod writes;

@@ -10,8 +10,9 @@
 //! - [`history`]: what concurrent clients of the operator API were answered under faults, and whether that can be.
 //! - [`mod@bench`]: figures, beside a peer's from the same run.
 //!
-//! Nothing here knows the product but by its binary and its documents. The exception is [`mod@attack`]: an attacker that speaks
-//! the wire uses the product's schema and certificates.
+//! Nothing here knows the product but by its binary and its documents, with two exceptions. An attacker that speaks the wire
+//! ([`mod@attack`]) uses the product's schema and certificates. The benchmark of a region ([`bench::region`]) runs hundreds of agents
+//! in its own process.
 
 pub mod attack;
 pub mod bench;

@@ -7,7 +7,7 @@ use std::{io::Write, process::ExitCode};
 use clap::{Args, Parser, Subcommand};
 use hanse_chaos::{
     attack::{self, AttackArgs},
-    bench::{MissingPeer, pair, walk},
+    bench::{MissingPeer, pair, region, walk},
     history::{self, HistoriesArgs},
 };
 
@@ -46,6 +46,8 @@ enum Bench {
     Walk(walk::WalkArgs),
     /// Two builds of the gateway side by side: processor time and instructions per request, in slices that take turns
     Pair(pair::PairArgs),
+    /// The agents of one region that follow one another: streams, memory, bytes, the way of a local change
+    Region(region::RegionArgs),
 }
 
 #[tokio::main]
@@ -53,6 +55,7 @@ async fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Bench(BenchArgs { bench: Bench::Walk(args) }) => walk::run(&args).await,
         Command::Bench(BenchArgs { bench: Bench::Pair(args) }) => pair::run(&args).await,
+        Command::Bench(BenchArgs { bench: Bench::Region(args) }) => region::run(&args).await,
         Command::Attack(args) => attack::run(&args).await,
         Command::Histories(args) => history::histories(&args).await,
     };

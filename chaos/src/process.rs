@@ -104,6 +104,11 @@ impl Process {
         self.restart()
     }
 
+    /// Its next starts have this bug brought back, if it is a dev build.
+    pub fn seed_bug(&mut self, bug: Option<&str>) {
+        self.launch.seeded_bug = bug.map(str::to_owned);
+    }
+
     /// Its process id, if it was started and not ended by us.
     pub fn pid(&self) -> Option<u32> {
         self.running.as_ref().map(|running| running.child.id())

@@ -43,8 +43,11 @@ pub struct WorldOptions {
     pub placement: Placement,
     /// Control-plane nodes: `cp-1`, `cp-2`, …
     pub control_nodes: usize,
-    /// Regions, each with an agent `agent-REGION` and a gateway `gateway-REGION`.
+    /// Its regions.
     pub regions: Vec<String>,
+    /// The agents of each region, each with so many gateways: `agent-REGION`, `agent-REGION-2`, … and `gateway-REGION`,
+    /// `gateway-REGION-2`, …, counted through the region.
+    pub agents: Vec<usize>,
     /// Threads of a gateway that serve traffic; none: one per core.
     pub gateway_workers: Option<usize>,
     /// The road between control plane and agents, up and down; none: they are next to each other.
@@ -55,7 +58,7 @@ pub struct WorldOptions {
     pub clocks: bool,
     /// A bug that is brought back in every node, which must be a dev build.
     pub seeded_bug: Option<String>,
-    /// Where its agents read wishes for local scopes: they must be dev builds.
+    /// Where its agents read wishes for local scopes, each in a directory of its own name: they must be dev builds.
     pub test_origin: Option<PathBuf>,
     /// What its nodes are run from; none: the binary under test.
     pub binary: Option<PathBuf>,
@@ -68,6 +71,7 @@ impl Default for WorldOptions {
             placement: Placement::Loopback,
             control_nodes: 3,
             regions: vec!["eu-west".into(), "us-east".into()],
+            agents: vec![1],
             gateway_workers: None,
             road: None,
             descriptors: None,

@@ -99,8 +99,11 @@ const EDGES: [(&str, &[&str]); 19] = [
             "hanse-gateway",
         ],
     ),
-    // Attackers speak the wire and use stolen keys.
-    ("hanse-chaos", &["hanse-topology", "hanse-proto", "hanse-identity", "hanse-process"]),
+    // Attackers speak the wire and use stolen keys. A benchmark runs hundreds of agents in one process, and simulates more.
+    (
+        "hanse-chaos",
+        &["hanse-topology", "hanse-proto", "hanse-identity", "hanse-process", "hanse-sync", "hanse-agent"],
+    ),
 ];
 
 /// Libraries that exactly one crate may name.

@@ -122,6 +122,13 @@ mod tests {
         assert_eq!(config.store_key, Some(hanse_agent::StoreKey::File("/k".into())));
     }
 
+    /// As the words of `hanse member list` and of the agent's log advise.
+    #[test]
+    fn an_agent_advertises_its_federation_port_alone() {
+        let config = agent(&[("ADVERTISE_FEDERATION", "agent-1.example.com:7444")]).unwrap();
+        assert_eq!(config.advertise.unwrap().federation, "agent-1.example.com:7444");
+    }
+
     #[test]
     fn a_variable_replaces_the_choice_of_the_file() {
         let text = format!("store_key = {{ file = \"/k\" }}{AGENT}");
@@ -241,7 +248,7 @@ mod tests {
             enrolment: vec![text("a:2"), text("b:2")],
             join_token_file: Some("token".into()),
             listen: addresses("l"),
-            advertise: Some(addresses("a")),
+            advertise: Some(hanse_agent::Advertised { federation: text("a:1") }),
         });
         let addresses = |host: &str| hanse_server::Addresses {
             api: format!("{host}:1"),

@@ -88,6 +88,16 @@ impl ScopeId {
         }
     }
 
+    /// The control plane's scope that this local one adds to, which has its Origin; `None`: this is no local scope.
+    pub fn adds_to(&self) -> Option<Self> {
+        match self {
+            Self::Local { region, environment, .. } => {
+                Some(Self::runtime(region.clone(), environment.clone()))
+            }
+            Self::Runtime { .. } | Self::Dns { .. } | Self::Keys { .. } | Self::Agents { .. } => None,
+        }
+    }
+
     /// Whether an origin inside the region makes the content: each of its positions has the signature of a holder.
     pub fn is_local(&self) -> bool {
         self.origin().is_some()

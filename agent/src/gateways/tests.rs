@@ -267,12 +267,12 @@ fn an_agent_says_the_address_that_others_can_dial() {
     let said = |world: &World| world.report(&world.open(), &[]).0.address;
     assert_eq!(said(&world), "", "the system chooses its port");
     let config = |listen: &str, advertise: Option<&str>| {
-        let addresses = |federation: &str| crate::Addresses {
-            federation: federation.into(),
+        let listen = crate::Addresses {
+            federation: listen.into(),
             enrolment: "a.example:1".into(),
             admin: "127.0.0.1:2".into(),
         };
-        let (listen, advertise) = (addresses(listen), advertise.map(addresses));
+        let advertise = advertise.map(|federation| crate::Advertised { federation: federation.into() });
         Config { listen, advertise, ..Config::clone(&world.config) }
     };
     let here = Config { servers: vec!["127.0.0.1:7444".into()], ..config("127.0.0.1:7445", None) };

@@ -13,7 +13,7 @@ use hanse_link::{
     EffectiveSource, LinkStatus, ReplicaMap, Replicas, ReportSource, Service, SubscriberOptions,
     SubscriberTask, Wanted,
 };
-use hanse_local::{Directory, DirectoryReader, Origins, Target, followed};
+use hanse_local::{Directory, DirectoryReader, HeldBy, HoldingHandle, Merge, Origins, Target, followed};
 use hanse_process::{Shutdown, Supervisor, telemetry};
 use hanse_sync::Heads;
 use hanse_topology::{Identity, Name, Position};
@@ -21,8 +21,6 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tracing::{error, info};
-
-use super::{held_by::HeldBy, merge::Merge};
 
 /// Least time between two looks at who is to be followed. The hub changes many times a second, and its agents seldom.
 const LOOK_SPACING: Duration = Duration::from_millis(250);
@@ -38,6 +36,8 @@ pub(crate) struct Common {
     pub(crate) replicas: Replicas,
     /// The Origins that it knows.
     pub(crate) origins: Origins,
+    /// Hears of heads that links bring and the agent does not take.
+    pub(crate) holding: HoldingHandle,
     /// What it says to relays of its gateways.
     pub(crate) report: ReportSource,
     /// Fires when that changes.
@@ -159,7 +159,7 @@ impl Links {
 
     /// Follows one agent, with a hub of the link's own.
     fn start(&self, name: &Name, target: &Target, shutdown: Shutdown) -> Result<Supervisor, TlsError> {
-        let Common { credentials, trust, replicas, origins, report, report_on } = &self.common;
+        let Common { credentials, trust, replicas, origins, holding, report, report_on } = &self.common;
         let peer = Identity { name: name.clone(), ..credentials.identity() };
         let options = SubscriberOptions {
             identity: credentials.identity(),
@@ -180,7 +180,8 @@ impl Links {
         let task = task.with_heads(heads.clone()).with_report_on(report_on.clone());
         let part = self.supervisor.part(shutdown);
         part.spawn("neighbour-link", task, SubscriberTask::run);
-        let merge = Merge { link: hub.clone(), own: replicas.clone(), heads, origins: origins.clone() };
+        let (own, origins, holding) = (replicas.clone(), origins.clone(), holding.clone());
+        let merge = Merge { link: hub.clone(), own, heads, origins, holding };
         part.spawn("neighbour-merge", merge, Merge::run);
         let link =
             ShownLink { address: target.address.clone(), status: handle.status, hub, begun: Instant::now() };

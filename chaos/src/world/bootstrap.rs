@@ -66,8 +66,21 @@ impl World {
         }
         self.found_control_plane(servers).await?;
         for region in self.options.regions.clone() {
-            self.add_agent(&region).await?;
-            self.add_gateway(&region, &format!("gateway-{region}")).await?;
+            self.found_region(&region).await?;
+        }
+        Ok(())
+    }
+
+    /// The agents of a region, and their gateways.
+    async fn found_region(&mut self, region: &str) -> Result<()> {
+        let mut gateways = 0;
+        for (agent, behind_it) in self.options.agents.clone().into_iter().enumerate() {
+            let agent = numbered("agent", region, agent);
+            self.add_agent(region, &agent).await?;
+            for gateway in gateways..gateways + behind_it {
+                self.add_gateway(&agent, &numbered("gateway", region, gateway)).await?;
+            }
+            gateways += behind_it;
         }
         Ok(())
     }
@@ -145,34 +158,32 @@ impl World {
         Ok(())
     }
 
-    async fn add_agent(&mut self, region: &str) -> Result<()> {
-        let name = format!("agent-{region}");
-        let (address, namespace) = self.places.place(&name)?;
+    async fn add_agent(&mut self, region: &str, name: &str) -> Result<()> {
+        let (address, namespace) = self.places.place(name)?;
         let token = self.operator.ok(&["token", "create", "--join", "agent", "--region", region])?;
         let spec = AgentSpec {
-            name: name.clone(),
+            name: name.to_owned(),
             region: region.to_owned(),
-            data_dir: self.data_dir(&name),
+            data_dir: self.data_dir(name),
             servers: match self.options.road {
                 Some(_) => self.roads.values().map(|road| road.address.to_string()).collect(),
                 None => self.addresses(Role::Server, spec::FEDERATION),
             },
             enrolment: self.addresses(Role::Server, spec::ENROLMENT),
-            join_token_file: self.write_token(&name, &token)?,
+            join_token_file: self.write_token(name, &token)?,
             listen: AgentListen::at(address),
         };
-        self.write_config(&name, &spec)?;
-        let arguments = vec!["--config".into(), self.config(&name)];
-        self.launch(&name, Role::Agent, address, namespace, arguments)?;
-        self.serves(&name).await
+        self.write_config(name, &spec)?;
+        let arguments = vec!["--config".into(), self.config(name)];
+        self.launch(name, Role::Agent, address, namespace, arguments)?;
+        self.serves(name).await
     }
 
-    /// Adds a gateway to a region, with a token that the region's agent mints; returns when it serves. Needs no control plane.
-    pub async fn add_gateway(&mut self, region: &str, name: &str) -> Result<()> {
-        let agent = format!("agent-{region}");
+    /// Adds a gateway behind an agent, with a token that this agent mints; returns when it serves. Needs no control plane.
+    pub async fn add_gateway(&mut self, agent: &str, name: &str) -> Result<()> {
         let (address, namespace) = self.places.place(name)?;
-        let token = self.operator.ok(&["agent", "--config", &self.config(&agent), "mint-token"])?;
-        let agent = self.node(&agent)?.address;
+        let token = self.operator.ok(&["agent", "--config", &self.config(agent), "mint-token"])?;
+        let agent = self.node(agent)?.address;
         let spec = GatewaySpec {
             name: name.to_owned(),
             data_dir: self.data_dir(name),
@@ -186,6 +197,13 @@ impl World {
         let arguments = vec!["--config".into(), self.config(name)];
         self.launch(name, Role::Gateway, address, namespace, arguments)?;
         self.serves(name).await
+    }
+
+    /// An address for a process of the caller's own, as nodes on loopback have one.
+    pub fn take_address(&mut self, name: &str) -> Result<Ipv4Addr> {
+        let (address, namespace) = self.places.place(name)?;
+        ensure!(namespace.is_none(), "the caller's own processes are in no namespace");
+        Ok(address)
     }
 
     fn addresses(&self, role: Role, port: u16) -> Vec<String> {
@@ -212,6 +230,9 @@ impl World {
         if let Some(file) = &clock {
             clock::write(file, 0)?;
         }
+        let test_origin = self.options.test_origin.as_ref().filter(|_| role == Role::Agent);
+        let test_origin = test_origin.map(|dir| dir.join(name));
+        test_origin.iter().try_for_each(fs::create_dir_all)?;
         let launch = Launch {
             name: name.to_owned(),
             program: self.binary.clone(),
@@ -220,7 +241,7 @@ impl World {
             descriptors: self.options.descriptors,
             clock,
             seeded_bug: self.options.seeded_bug.clone(),
-            test_origin: self.options.test_origin.clone(),
+            test_origin,
             log: self.node_dir(name).join("log"),
         };
         let process = Process::start(launch)?;
@@ -243,5 +264,13 @@ impl World {
         let path = self.node_dir(name).join("join-token");
         fs::write(&path, token)?;
         Ok(path)
+    }
+}
+
+/// The name of the first node of its kind in a region, and of those after it.
+fn numbered(kind: &str, region: &str, index: usize) -> String {
+    match index {
+        0 => format!("{kind}-{region}"),
+        _ => format!("{kind}-{region}-{}", index + 1),
     }
 }

@@ -64,6 +64,12 @@ impl World {
         process.restart_as(binary)
     }
 
+    /// The next starts of a process, which must be a dev build, have this bug brought back.
+    pub fn seed_bug(&mut self, name: &str, bug: Option<&str>) -> Result<()> {
+        self.node_mut(name)?.process.seed_bug(bug);
+        Ok(())
+    }
+
     /// Starts several at once, as after a blackout: each may need the others to serve.
     pub async fn start_together(&mut self, names: &[String]) -> Result<()> {
         for name in names {

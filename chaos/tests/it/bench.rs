@@ -22,6 +22,43 @@ fn positive(walk: &Value, pointer: &str) -> Result<f64> {
 }
 
 #[test]
+fn the_region_prints_a_table_and_one_line_with_every_figure() -> Result<()> {
+    let output = Command::new(chaos())
+        .args(["bench", "region", "--quick", "--scopes", "2", "--agents", "7", "--simulated", "8"])
+        .args(["--changes", "3", "--idle", "1"])
+        .env("HANSE_BIN", hanse_chaos::process::binary()?)
+        .output()?;
+    let (stdout, stderr) = (String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?);
+    ensure!(output.status.success(), "it ended with {}:\n{stderr}", output.status);
+    ensure!(stdout.ends_with('\n') && stdout.lines().count() == 1, "one line: {stdout}");
+    let region: Value = serde_json::from_str(&stdout)?;
+    for of in ["measured", "simulated"] {
+        for figure in [
+            "memory_total_bytes",
+            "idle_bytes_per_second_per_agent",
+            "idle_bytes_per_second_per_relay",
+            "change_to_all_p50_ms",
+            "change_to_all_p99_ms",
+            "relay_killed_change_to_all_ms",
+            "restarted_linked_ms",
+            "restarted_change_to_all_ms",
+        ] {
+            positive(&region, &format!("/{of}/{figure}"))?;
+        }
+        assert_eq!(region[of]["streams_per_agent"], 4, "three relays and a control node: {region}");
+    }
+    // All others, the two relays, the two holders and a control node.
+    assert_eq!(region["measured"]["streams_per_relay"], 6 + 2 + 2 + 1, "{region}");
+    positive(&region, "/measured/memory_per_relay_bytes")?;
+    for row in
+        ["streams of a relay", "local change → all agents, p99", "all restart: all follow three relays"]
+    {
+        ensure!(stderr.contains(row), "no row {row:?}:\n{stderr}");
+    }
+    Ok(())
+}
+
+#[test]
 fn the_walk_prints_a_table_and_one_line_with_every_figure() -> Result<()> {
     let output = Command::new(chaos())
         .args(["bench", "walk", "--quick", "--seconds", "1", "--apis", "5,50", "--changes", "10"])

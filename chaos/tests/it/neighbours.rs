@@ -1,187 +1,332 @@
-//! What an agent publishes for its region by itself: gateways serve it with the control plane dead, and after restarts.
+//! What agents publish for their region by themselves: all gateways serve it with the control plane dead, through takeovers, cuts
+//! and restarts, and beside a relay that forges.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    time::{Duration, Instant},
-};
+mod changes;
+mod positions;
+mod source;
+
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use hanse_chaos::{
-    World, WorldOptions,
+    Placement, World, WorldOptions,
+    load::{Load, LoadOptions},
+    netns::{self, Cut},
     process::{next_binary, until},
-    spec,
 };
-use hanse_proto::{
-    nested,
-    runtime::{self, resource::Kind, security::Scheme},
-};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{eventually, open_api, say};
+use positions::{InForce, Positions};
+use source::{STEADY, Source};
 
-/// How soon a change of the source is served by a gateway.
-const HELD_WITHIN: Duration = Duration::from_secs(1);
-/// The same on a machine that other tests make busy. The median is held to [`HELD_WITHIN`].
+/// For something to come about on a machine that other tests make busy.
 const SOON: Duration = Duration::from_secs(20);
-/// Changes without a control plane.
-const CHANGES: usize = 20;
+/// For what must not come about: longer than a change takes.
+const LONG_ENOUGH: Duration = Duration::from_secs(1);
+/// Requests a second for the steady Route, over all gateways. Each must be answered by the upstream.
+const PER_SECOND: u32 = 60;
+/// What a caller waits.
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 const SCOPE: &str = "local/eu-west/production/pods";
 const ORIGIN: &str = "kind: Origin\nname: pods\nspec: {region: eu-west, environments: [production], organizations: [default], \
-                      kinds: [Route, Upstream], holders: [agent-eu-west]}\n";
+                      kinds: [Route, Upstream], holders: [agent-eu-west, agent-eu-west-2]}\n";
 
-/// The file that is the wish of the source.
-struct Source {
-    file: PathBuf,
-    upstream: String,
-}
+const AGENTS: [&str; 2] = ["agent-eu-west", "agent-eu-west-2"];
+const GATEWAYS: [&str; 3] = ["gateway-eu-west", "gateway-eu-west-2", "gateway-eu-west-3"];
+const BEHIND_FIRST: &[&str] = GATEWAYS.split_at(2).0;
+const BEHIND_SECOND: &[&str] = GATEWAYS.split_at(2).1;
 
-impl Source {
-    fn new(dir: &Path) -> Result<Self> {
-        fs::create_dir_all(dir.join("pods"))?;
-        Ok(Self { file: dir.join("pods/production.json"), upstream: String::new() })
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_agents_publish_needs_no_control_plane() -> Result<()> {
+    if let Some(missing) = netns::missing() {
+        anyhow::bail!("{missing}");
     }
-
-    /// Wishes for a Route with this context.
-    fn wish(&self, context: &str) -> Result<()> {
-        let authority = self.upstream.strip_prefix("http://").context("a plain URL")?;
-        let (host, port) = authority.split_once(':').context("with a port")?;
-        let endpoint =
-            runtime::Endpoint { weight: 1, host: host.to_owned(), port: port.parse()?, ..Default::default() };
-        let upstream = runtime::Upstream {
-            organization: "default".to_owned(),
-            name: "pods".to_owned(),
-            endpoints: vec![endpoint],
-            timeout_ms: 5_000,
-            connect_timeout_ms: 1_000,
-            ..Default::default()
-        };
-        let operation =
-            runtime::Operation { method: "GET".to_owned(), path: "/now".to_owned(), ..Default::default() };
-        let route = runtime::Route {
-            organization: "default".to_owned(),
-            binding: "pods".to_owned(),
-            api: "pods".to_owned(),
-            version: "1".to_owned(),
-            api_revision: 1,
-            context: context.to_owned(),
-            operations: vec![operation],
-            security: Some(runtime::Security { scheme: Some(Scheme::Open(runtime::Open {})) }),
-            upstream: "upstream/default/pods".to_owned(),
-            ..Default::default()
-        };
-        let resource = |key: &str, kind: Kind| {
-            let resource = runtime::Resource { kind: Some(kind), requires: Vec::new() };
-            json!({"key": key, "hex": hex::encode(nested::to_bytes(&resource))})
-        };
-        let resources = [
-            resource("upstream/default/pods", Kind::Upstream(upstream)),
-            resource("route/default/pods", Kind::Route(route)),
-        ];
-        let written = self.file.with_extension("new");
-        fs::write(&written, json!({"term": 1, "resources": resources}).to_string())?;
-        fs::rename(written, &self.file)?;
-        Ok(())
-    }
-}
-
-/// The revision of the local scope on the disk of the gateway.
-async fn held(world: &World) -> Result<Option<u64>> {
-    let url = format!("http://{}/config", spec::at(world.address("gateway-eu-west")?, spec::GATEWAY_ADMIN));
-    let page: Value = serde_json::from_slice(&world.client().get(&url, &[]).await?.body)?;
-    Ok(page["stored"][SCOPE].as_u64())
-}
-
-/// Waits until the gateway answers below this context.
-async fn until_served(world: &World, context: &str) -> Result<Duration> {
-    let started = Instant::now();
-    let url = format!("{}{context}/now", world.url("gateway-eu-west")?);
-    eventually(world.client(), &url, &[], SOON, |answer| answer.status == 200).await?;
-    Ok(started.elapsed())
-}
-
-#[tokio::test]
-async fn what_an_agent_publishes_needs_no_control_plane() -> Result<()> {
     let dir = tempfile::tempdir()?;
-    let mut source = Source::new(dir.path())?;
     let mut world = World::set_up(WorldOptions {
+        placement: Placement::Namespaces,
         control_nodes: 1,
         regions: vec!["eu-west".into()],
+        agents: vec![2, 1],
         test_origin: Some(dir.path().to_owned()),
         // The test release is a dev build, whatever the binary under test is.
         binary: Some(next_binary()?),
         ..WorldOptions::default()
     })
     .await?;
-    source.upstream = world.url("upstream")?;
-    let outcome = story(&mut world, &source).await;
+    let upstream = world.url("upstream")?;
+    let source = |agent| Source::of(dir.path(), agent, &upstream);
+    let region = Region { first: source(AGENTS[0])?, second: source(AGENTS[1])?, world: &mut world };
+    let outcome = story(region).await;
     outcome.inspect_err(|_| say(world.logs()))
 }
 
-async fn story(world: &mut World, source: &Source) -> Result<()> {
-    // Without an Origin the source is not listened to.
-    source.wish("/before")?;
-    tokio::time::sleep(HELD_WITHIN).await;
-    ensure!(held(world).await?.is_none(), "no Origin names the agent");
-    world.operator().apply(ORIGIN)?;
-    until_served(world, "/before").await?;
-    loses_an_equal_place(world, source).await?;
-
-    world.kill("cp-1")?;
-    let mut took = Vec::new();
-    for change in 0..CHANGES {
-        let context = format!("/pods-{change}");
-        source.wish(&context)?;
-        took.push(until_served(world, &context).await?);
-    }
-    took.sort_unstable();
-    let median = took[took.len() / 2];
-    say(format!("a change is served after {median:?}, at most {:?}", took[took.len() - 1]));
-    ensure!(median <= HELD_WITHIN, "{median:?}");
-
-    // Nothing but what the gateway and the agent have on their disks.
-    world.kill("agent-eu-west")?;
-    world.kill("gateway-eu-west")?;
-    world.start("gateway-eu-west").await?;
-    until_served(world, &format!("/pods-{}", CHANGES - 1)).await?;
-    world.start("agent-eu-west").await?;
-    // The agent is another process, and takes the scope over.
-    source.wish("/after")?;
-    until_served(world, "/after").await?;
-
-    // The Origin goes, and takes the scope with it.
-    world.start("cp-1").await?;
-    world.operator().ok(&["delete", "origin", "pods"])?;
-    until("the scope is gone", SOON, || async {
-        ensure!(held(world).await?.is_none());
-        Ok(())
-    })
-    .await?;
-    let url = format!("{}/after/now", world.url("gateway-eu-west")?);
-    eventually(world.client(), &url, &[], SOON, |answer| answer.status == 404).await.map(drop)
+/// The federation, and the sources of its two agents.
+struct Region<'a> {
+    world: &'a mut World,
+    first: Source,
+    second: Source,
 }
 
-/// The control plane's Route has the place that the source wishes for: it answers, and the status names the one that does not.
-async fn loses_an_equal_place(world: &World, source: &Source) -> Result<()> {
-    let upstream = &source.upstream;
-    world.operator().apply(&open_api("tick", upstream, 0))?;
-    source.wish("/tick")?;
-    let wanted = "Origin pods: route/default/pods context any host/tick is served by route/default/tick";
-    until("the status names the Route that lost its place", SOON, || async {
-        let status = world.operator().ok(&["status"])?;
-        ensure!(status.contains(wanted), "{status}");
+async fn story(mut region: Region<'_>) -> Result<()> {
+    region.is_nothing_without_an_origin().await?;
+    region.loses_an_equal_place().await?;
+    region.linked().await?;
+
+    let target = |gateway: &&str| region.world.target(gateway, &format!("{STEADY}/now"), None);
+    let targets = GATEWAYS.iter().map(target).collect::<Result<_>>()?;
+    let load = Load::start(targets, LoadOptions { per_second: PER_SECOND, timeout: TIMEOUT })?;
+    let positions = Positions::watch(region.world, &GATEWAYS)?;
+    region.world.kill("cp-1")?;
+    let began = Instant::now();
+    let part = |what: &str| say(format!("{:>4.1} s: {what}", began.elapsed().as_secs_f64()));
+    let last = changes::are_served(region.world, &region.first, 1, &GATEWAYS).await?;
+    part("changes");
+    region.is_taken_over(&last).await?;
+    part("taken over");
+    region.is_claimed_by_both_at_once().await?;
+    part("both at once");
+    region.is_claimed_by_one_that_never_met_the_other().await?;
+    part("never met");
+    region.is_forged_by_a_relay().await?;
+    part("forged");
+    let seen = positions.stop().await?;
+    let ledger = load.stop()?;
+    let summary = ledger.verdict(region.world.windows())?;
+    say(format!(
+        "{seen} positions; {summary}; {} failed on connections to the killed",
+        ledger.failures().count()
+    ));
+
+    region.goes_with_its_origin().await
+}
+
+impl Region<'_> {
+    async fn is_nothing_without_an_origin(&self) -> Result<()> {
+        self.first.wish_one(1, "/before")?;
+        tokio::time::sleep(LONG_ENOUGH).await;
+        for gateway in GATEWAYS {
+            ensure!(self.in_force(gateway).await?.is_none(), "no Origin names the agent");
+        }
+        self.world.operator().apply(ORIGIN)?;
+        self.served("/before", &GATEWAYS).await
+    }
+
+    /// The control plane's Route has the place that the source wishes for: it answers, and the status names the one that does not.
+    async fn loses_an_equal_place(&self) -> Result<()> {
+        let upstream = self.world.url("upstream")?;
+        self.world.operator().apply(&open_api("tick", &upstream, 0))?;
+        self.first.wish_one(1, "/tick")?;
+        let wanted =
+            "Origin pods: route/default/pods-0 context any host/tick is served by route/default/tick";
+        until("the status names the Route that lost its place", SOON, || async {
+            let status = self.world.operator().ok(&["status"])?;
+            ensure!(status.contains(wanted), "{status}");
+            Ok(())
+        })
+        .await?;
+        // `now-0` is an operation of the control plane's Api, and `now` one of the source's.
+        for gateway in GATEWAYS {
+            let answers =
+                (self.status(gateway, "/tick/now-0").await?, self.status(gateway, "/tick/now").await?);
+            ensure!(answers == (200, 404), "{gateway}: the control plane's Route answers, not {answers:?}");
+        }
         Ok(())
-    })
-    .await?;
-    // `now-0` is an operation of the control plane's Api, and `now` one of the source's.
-    let status = async |path: &str| {
-        let url = format!("{}/tick/{path}", world.url("gateway-eu-west")?);
-        anyhow::Ok(world.client().get(&url, &[]).await?.status.as_u16())
-    };
-    ensure!(
-        (status("now-0").await?, status("now").await?) == (200, 404),
-        "the control plane's Route answers"
-    );
-    Ok(())
+    }
+
+    /// The agent that publishes is gone, and so is what its gateway had in memory. The other agent takes over.
+    async fn is_taken_over(&mut self, last: &str) -> Result<()> {
+        let [gateway, ..] = GATEWAYS;
+        until("the gateway has on its disk what it serves", SOON, || async {
+            let stored = self.page(&positions::page(self.world, gateway)?).await?["stored"][SCOPE].as_u64();
+            let served = self.in_force(gateway).await?.map(|served| served.position);
+            let kept = stored.map(|revision| format!("/{revision}"));
+            let is_kept = served.zip(kept).is_some_and(|(served, kept)| served.ends_with(&kept));
+            ensure!(is_kept, "revision {stored:?}");
+            Ok(())
+        })
+        .await?;
+        self.world.kill(AGENTS[0])?;
+        self.first.rest()?;
+        self.world.kill(gateway)?;
+        self.world.start(gateway).await?;
+        self.served(last, &[gateway]).await?;
+        self.second.wish_one(1, "/taken")?;
+        self.served("/taken", BEHIND_SECOND).await?;
+        self.served(last, BEHIND_FIRST).await?;
+        self.world.start(AGENTS[0]).await?;
+        self.served("/taken", &GATEWAYS).await?;
+        self.settled().await.map(drop)
+    }
+
+    /// Both sources say at once that theirs is to publish, and what they wish for is the same.
+    async fn is_claimed_by_both_at_once(&self) -> Result<()> {
+        for context in ["/both", "/both-still"] {
+            self.first.wish_one(2, context)?;
+            self.second.wish_one(2, context)?;
+            self.served(context, &GATEWAYS).await?;
+        }
+        let settled = self.settled().await?;
+        tokio::time::sleep(LONG_ENOUGH).await;
+        ensure!(self.settled().await? == settled, "they take over from each other for ever");
+        Ok(())
+    }
+
+    /// Two agents that do not hear each other take over, each with content of its own. Each serves its gateways, and says since when
+    /// it does not hear the other. Healed, the one content that is wished for is served everywhere.
+    async fn is_claimed_by_one_that_never_met_the_other(&self) -> Result<()> {
+        let [first, second] = AGENTS;
+        self.world.network()?.cut(first, second, Cut::Both)?;
+        let cut = Instant::now();
+        self.first.wish_one(3, "/left")?;
+        // Of another size, so that a mixture of the two is noticed.
+        self.second.wish(3, &[(0, "/right".to_owned()), (1, "/right-too".to_owned())])?;
+        self.served("/left", BEHIND_FIRST).await?;
+        self.served("/right", BEHIND_SECOND).await?;
+        for agent in AGENTS {
+            until("the agent says since when it does not hear the other", SOON, || async {
+                let link = self.link(agent).await?;
+                let since = link["sinceSeconds"].as_u64().context("sinceSeconds")?;
+                ensure!(link["connected"] == false && since >= 1, "{link}");
+                ensure!(since <= cut.elapsed().as_secs() && link["lastFailure"].is_string(), "{link}");
+                Ok(())
+            })
+            .await?;
+        }
+        for (absent, gateways) in [("/right/now", BEHIND_FIRST), ("/left/now", BEHIND_SECOND)] {
+            for gateway in gateways {
+                ensure!(self.status(gateway, absent).await? == 404, "{absent} is served by {gateway}");
+            }
+        }
+        self.second.rest()?;
+        self.world.network()?.heal(first, second, Cut::Both)?;
+        self.linked().await?;
+        self.served("/left", &GATEWAYS).await?;
+        self.gone("/right").await?;
+        self.settled().await.map(drop)
+    }
+
+    /// A relay withholds a resource under the signature of the holder. Its neighbour and its gateway believe nothing of that, and
+    /// serve on.
+    async fn is_forged_by_a_relay(&mut self) -> Result<()> {
+        let [first, second] = AGENTS;
+        self.world.kill(second)?;
+        self.world.seed_bug(second, Some("forge-local-head"))?;
+        self.world.start(second).await?;
+        self.linked().await?;
+        let is_alarm = |alarm: &Value| alarm.as_str().is_some_and(|alarm| alarm.contains("is forged"));
+        let before = self.link(first).await?;
+        ensure!(!is_alarm(&before["lastAlarm"]), "{before}");
+        self.first.wish_one(3, "/true")?;
+        self.served("/true", BEHIND_FIRST).await?;
+        until("the neighbour says that the head is forged", SOON, || async {
+            let link = self.link(first).await?;
+            ensure!(is_alarm(&link["lastAlarm"]) && link["connected"] == true, "{link}");
+            ensure!(link["lastFailure"] == before["lastFailure"], "the stream ended: {link}");
+            Ok(())
+        })
+        .await?;
+        for gateway in BEHIND_SECOND {
+            until("the gateway says that the head is forged", SOON, || async {
+                let page = self.page(&positions::page(self.world, gateway)?).await?;
+                ensure!(is_alarm(&page["agent"]["lastAlarm"]), "{page}");
+                Ok(())
+            })
+            .await?;
+            ensure!(self.status(gateway, "/left/now").await? == 200, "{gateway} does not serve on");
+        }
+        self.world.kill(second)?;
+        self.world.seed_bug(second, None)?;
+        self.world.start(second).await?;
+        self.first.wish_one(3, "/honest")?;
+        self.served("/honest", &GATEWAYS).await?;
+        self.settled().await.map(drop)
+    }
+
+    async fn goes_with_its_origin(&mut self) -> Result<()> {
+        self.world.start("cp-1").await?;
+        self.world.operator().ok(&["delete", "origin", "pods"])?;
+        self.gone(STEADY).await?;
+        for gateway in GATEWAYS {
+            ensure!(self.in_force(gateway).await?.is_none(), "{gateway} has the scope");
+        }
+        Ok(())
+    }
+
+    /// Waits until these gateways answer below this context.
+    async fn served(&self, context: &str, gateways: &[&str]) -> Result<()> {
+        self.answered(context, gateways, 200).await
+    }
+
+    /// Waits until no gateway does.
+    async fn gone(&self, context: &str) -> Result<()> {
+        self.answered(context, &GATEWAYS, 404).await
+    }
+
+    async fn answered(&self, context: &str, gateways: &[&str], status: u16) -> Result<()> {
+        for gateway in gateways {
+            let url = format!("{}{context}/now", self.world.url(gateway)?);
+            eventually(self.world.client(), &url, &[], SOON, |answer| answer.status == status).await?;
+        }
+        Ok(())
+    }
+
+    async fn status(&self, gateway: &str, path: &str) -> Result<u16> {
+        let url = format!("{}{path}", self.world.url(gateway)?);
+        Ok(self.world.client().get(&url, &[]).await?.status.as_u16())
+    }
+
+    /// Waits until the two agents follow each other.
+    async fn linked(&self) -> Result<()> {
+        for agent in AGENTS {
+            until("the agents follow each other", SOON, || async {
+                let link = self.link(agent).await?;
+                ensure!(link["connected"] == true, "{agent}: {link}");
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until all have the same head; which one.
+    async fn settled(&self) -> Result<String> {
+        let found = std::cell::RefCell::new(String::new());
+        until("all have the same head", SOON, || async {
+            let mut heads = Vec::new();
+            for agent in AGENTS {
+                let page = self.neighbours(agent).await?;
+                heads.push(page["localScopes"][SCOPE].as_str().context("the agent has it")?.to_owned());
+            }
+            for gateway in GATEWAYS {
+                heads.push(self.in_force(gateway).await?.context("the gateway has it")?.position);
+            }
+            ensure!(heads.iter().all(|head| *head == heads[0]), "{heads:?}");
+            found.replace(heads.swap_remove(0));
+            Ok(())
+        })
+        .await?;
+        Ok(found.into_inner())
+    }
+
+    async fn in_force(&self, gateway: &str) -> Result<Option<InForce>> {
+        positions::in_force(self.world.client(), &positions::page(self.world, gateway)?).await
+    }
+
+    /// The agent's link to the other one.
+    async fn link(&self, agent: &str) -> Result<Value> {
+        let mut page = self.neighbours(agent).await?;
+        let links = page["links"].as_array_mut().context("links")?;
+        ensure!(links.len() == 1, "{agent} follows {links:?}");
+        Ok(links.remove(0))
+    }
+
+    async fn neighbours(&self, agent: &str) -> Result<Value> {
+        self.page(&format!("{}/neighbours", self.world.url(agent)?)).await
+    }
+
+    async fn page(&self, url: &str) -> Result<Value> {
+        self.world.client().get(url, &[]).await?.json()
+    }
 }

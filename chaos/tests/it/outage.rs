@@ -86,7 +86,7 @@ async fn the_control_plane_is_gone_and_no_request_fails() -> Result<()> {
     under_load(&load, &[first, second]).await?;
     // The agent is back, the control plane is not; a gateway that never was joins by the agent alone.
     world.start("agent-eu-west").await?;
-    world.add_gateway("eu-west", third).await?;
+    world.add_gateway("agent-eu-west", third).await?;
     load.add(target(&world, third, &key)?);
     under_load(&load, &[first, second, third]).await?;
     // A key that was issued before the cut and never used is good everywhere.

@@ -3,15 +3,20 @@
 use std::{fs, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use hanse_chaos::{Federation, needles::Needles};
+use hanse_chaos::{Federation, World, WorldOptions, needles::Needles, process::next_binary};
 use hanse_identity::KeyPair;
+use serde_json::Value;
 
-use crate::until;
+use crate::{unjudged::federation_keys, until};
 
 /// A federation shares its first key within seconds of its start.
 const KEY_WITHIN: Duration = Duration::from_secs(20);
 /// An agent learns of a change within a second; a loaded machine takes some more.
 const LEARNED_WITHIN: Duration = Duration::from_secs(20);
+/// A rotation takes some looks of a second each: a version is made, every node gets it, it is used, and values are sealed with it.
+const ROTATED_WITHIN: Duration = Duration::from_secs(30);
+/// The test release compacts its log after 40 entries.
+const COMPACTED_AFTER: usize = 45;
 
 /// Data that is nowhere else: 32 random octets of the key of a pair, in hexadecimal.
 fn password() -> Result<String> {
@@ -59,8 +64,23 @@ async fn data_of_secrets_is_in_no_file_and_in_no_answer() -> Result<()> {
     })
     .await?;
 
-    let needles =
-        [Needles::of(first.as_bytes()), Needles::of(second.as_bytes()), Needles::of_private_key(&pem)?];
+    // After a rotation no value is left under version 1, and equal data is no change still.
+    federation.ok(&["federation-key", "rotate"])?;
+    until("every value is sealed with version 2", ROTATED_WITHIN, || {
+        let keys: Value = serde_json::from_str(&federation.ok(&["federation-key", "list", "-o", "json"])?)?;
+        let values = |at: usize| keys["items"][at]["values"].as_u64();
+        Ok(keys["rotating"] == false && (values(0), values(1)) == (Some(0), Some(3)))
+    })
+    .await?;
+    let rotated = federation.cli_with_input(&["apply", "-f", "-"], &opaque(&second))?;
+    ensure!(rotated.stdout.contains("unchanged"), "{rotated:?}");
+    let node = federation.data_dir().join("nodes").join("cp-1");
+    let keys = federation_keys(&toml::from_str(&fs::read_to_string(node.join("config.toml"))?)?).await?;
+    ensure!(keys.len() == 2 && keys.iter().all(|key| key.key.len() == 32), "{} keys", keys.len());
+
+    let mut needles =
+        vec![Needles::of(first.as_bytes()), Needles::of(second.as_bytes()), Needles::of_private_key(&pem)?];
+    needles.extend(keys.iter().map(|key| Needles::of(&key.key)));
     let beside = |name: &str| {
         Ok::<_, anyhow::Error>(federation.data_dir().join(name).to_str().context("a plain path")?.to_owned())
     };
@@ -85,9 +105,57 @@ async fn data_of_secrets_is_in_no_file_and_in_no_answer() -> Result<()> {
         ensure!(found.is_empty(), "data {at} is in {found:?}");
     }
     // The same search finds data that is there.
-    fs::write(data.join("planted"), format!("{}\n{}", opaque(&first), signing(&pem)))?;
-    for needles in [&needles[0], &needles[2]] {
+    let planted = format!("{}\n{}\n{}", opaque(&first), signing(&pem), hex::encode(&keys[1].key));
+    fs::write(data.join("planted"), planted)?;
+    for needles in [&needles[0], &needles[2], &needles[4]] {
         ensure!(needles.files_with(&data)?.len() == 1, "data in the clear was not found");
     }
+    Ok(())
+}
+
+/// The files of a control node that have the data of a Secret, after its log was compacted.
+async fn files_with_data(seeded_bug: Option<&str>) -> Result<Vec<String>> {
+    let mut world = World::set_up(WorldOptions {
+        control_nodes: 1,
+        regions: Vec::new(),
+        seeded_bug: seeded_bug.map(str::to_owned),
+        binary: Some(next_binary()?),
+        ..WorldOptions::default()
+    })
+    .await?;
+    let password = password()?;
+    until("Secrets are taken", KEY_WITHIN, || {
+        let applied = world.operator().run(&["apply", "-f", "-"], &opaque(&password), &[])?;
+        ensure!(applied.code == 0 || applied.stderr.contains("federation key"), "{applied:?}");
+        Ok(applied.code == 0)
+    })
+    .await?;
+    let plan = |number: usize| format!("{{kind: Plan, name: p-{number}, spec: {{}}}}");
+    for number in 0..COMPACTED_AFTER {
+        world.operator().apply(&plan(number))?;
+    }
+    let data = world.data_dir("cp-1");
+    let snapshots = data.join("raft/snapshots");
+    until("there is a snapshot", LEARNED_WITHIN, || Ok(fs::read_dir(&snapshots)?.next().is_some())).await?;
+    // In the snapshot from now on, and in the log behind it.
+    let entry =
+        format!("{{kind: Secret, name: other, spec: {{type: opaque, data: {{password: {password}}}}}}}");
+    world.operator().apply(&entry)?;
+    world.kill("cp-1")?;
+    Needles::of(password.as_bytes()).files_with(&data)
+}
+
+/// The search is proven by a seeded bug: it finds data that a cipher stores as it is, in the log and in the snapshot.
+#[tokio::test]
+async fn the_search_finds_secrets_that_are_not_sealed() -> Result<()> {
+    let found = files_with_data(None).await?;
+    ensure!(found.is_empty(), "{found:?}");
+    let found = files_with_data(Some("secrets-unsealed")).await?;
+    let is_snapshot = |file: &String| file.contains("raft/snapshots/");
+    ensure!(found.iter().any(is_snapshot), "no snapshot has it: {found:?}");
+    ensure!(
+        found.iter().any(|file| file.contains("raft/") && !is_snapshot(file)),
+        "no log has it: {found:?}"
+    );
     Ok(())
 }

@@ -16,6 +16,7 @@ use serde_json::Value;
 use crate::{
     damaged_log::{admin, takes_no_part, write},
     say,
+    unjudged::federation_keys,
 };
 
 /// A node says at its start what it lacks. While it waits it looks every 10 s; a loaded machine with a dev build takes some more.
@@ -39,6 +40,19 @@ async fn follower(world: &World) -> Result<&'static str> {
 
 fn config(world: &World, node: &str) -> Result<hanse_server::Config> {
     Ok(toml::from_str(&fs::read_to_string(world.config(node))?)?)
+}
+
+/// Waits until a node holds the federation key, on its disk too. Answers with the key.
+async fn federation_key(world: &World, node: &str) -> Result<Vec<u8>> {
+    let config = config(world, node)?;
+    until("the node has the federation key", SAID_WITHIN, || async {
+        let keys = federation_keys(&config).await?;
+        ensure!(keys.len() == 1, "{} keys", keys.len());
+        Ok(())
+    })
+    .await?;
+    let keys = federation_keys(&config).await?;
+    Ok(keys[0].key.to_vec())
 }
 
 /// The key beside a data directory.
@@ -125,6 +139,7 @@ async fn a_stolen_data_directory_opens_nothing() -> Result<()> {
     let node = follower(&world).await?;
     let data = world.data_dir(node);
     let key = hanse_server::control_intermediate(&config(&world, node)?)?.key().to_pem();
+    let shared = federation_key(&world, node).await?;
     world.kill(node)?;
 
     // The thief starts a copy in the place of the node, which is down.
@@ -142,17 +157,27 @@ async fn a_stolen_data_directory_opens_nothing() -> Result<()> {
     fs::write(store_key(&stolen), "07".repeat(32))?;
     is_locked(&world, node, "did not seal it").await?;
 
-    // Nothing in it is the key. The same search finds a key that is there.
-    let needles = Needles::of_private_key(&key)?;
-    for dir in [&data, &stolen] {
-        let found = needles.files_with(dir)?;
-        ensure!(found.is_empty(), "the private key of {node} is in {found:?}");
-        let planted = dir.join("store").join("planted");
-        fs::write(&planted, &key)?;
-        ensure!(needles.files_with(dir)?.len() == 1, "a key in the clear was not found");
-        fs::remove_file(planted)?;
+    // Nothing in it is the node's key, nor the federation key. The same search finds a key that is there.
+    for (what, needles, plain) in [
+        ("the private key", Needles::of_private_key(&key)?, key.as_bytes()),
+        ("the federation key", Needles::of(&shared), &shared),
+    ] {
+        for dir in [&data, &stolen] {
+            let found = needles.files_with(dir)?;
+            ensure!(found.is_empty(), "{what} of {node} is in {found:?}");
+            let planted = dir.join("store").join("planted");
+            fs::write(&planted, plain)?;
+            ensure!(needles.files_with(dir)?.len() == 1, "{what} in the clear was not found");
+            fs::remove_file(planted)?;
+        }
     }
-    ensure!(fs::read_to_string(stolen.join("pki/control/key.pem"))?.starts_with(SEALED));
+    let versions: Vec<_> = fs::read_dir(stolen.join("pki/keys"))?.collect::<Result<_, _>>()?;
+    let versions = versions.iter().map(fs::DirEntry::path);
+    let sealed: Vec<_> = versions.chain([stolen.join("pki/control/key.pem")]).collect();
+    ensure!(sealed.len() == 2, "one version of the federation key, and the node's own key: {sealed:?}");
+    for file in sealed {
+        ensure!(fs::read_to_string(&file)?.starts_with(SEALED), "{} is not sealed", file.display());
+    }
     // Also where `init` made the directory.
     for other in ["cp-1", "cp-2", "cp-3"] {
         if other == node {

@@ -1,16 +1,18 @@
-//! Changes as a control node of another release may replicate them: with a node's own key, past the admission of this one.
+//! What a process does that has a control node's own private key: it replicates changes past admission, as another release may, and asks for
+//! the federation key.
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use hanse_chaos::Federation;
 use hanse_identity::{Expect, LiveCredentials, TrustAnchor, client_tls, connect};
 use hanse_proto::{
     control::{Apply, Change, Command, Put, ResourceKey, change, command, outcome},
-    raft::{ProposeRequest, peer_client::PeerClient, propose_response},
+    raft::{FederationKey, FederationKeysRequest, ProposeRequest, peer_client::PeerClient, propose_response},
 };
-use hanse_topology::{Identity, Name, Role};
+use hanse_topology::{Identity, Role};
 use serde_json::Value;
+use tonic::transport::Channel;
 
 /// How long the leader may take.
 const WITHIN_MS: u64 = 10_000;
@@ -27,13 +29,7 @@ pub(crate) fn put(kind: &str, name: &str, spec: &Value) -> Change {
 pub(crate) async fn replicate(federation: &Federation, changes: Vec<Change>) -> Result<u64> {
     let node = federation.data_dir().join("nodes").join("cp-1");
     let config: hanse_server::Config = toml::from_str(&std::fs::read_to_string(node.join("config.toml"))?)?;
-    let address = &config.listen.raft;
-    let authority = hanse_server::control_intermediate(&config)?;
-    let credentials = authority.issue_credentials(&Identity::server(Name::new("cp-1")?), &[])?;
-    let root = root(&config.pki_dir())?;
-    let expect = Expect { roles: vec![Role::Server], region: None };
-    let tls = client_tls(Some(&LiveCredentials::new(credentials)), &root, expect)?;
-    let mut client = PeerClient::new(connect(address, tls).await?);
+    let mut client = with_key_of(&config).await?;
     let command = Command {
         actor: "another-release".to_owned(),
         request_id: "unjudged".to_owned(),
@@ -49,6 +45,23 @@ pub(crate) async fn replicate(federation: &Federation, changes: Vec<Change>) -> 
         Some(outcome::Result::Accepted(accepted)) => Ok(accepted.revision),
         _ => anyhow::bail!("not accepted: {outcome:?}"),
     }
+}
+
+/// A control node, as one calls it that has its own private key.
+async fn with_key_of(config: &hanse_server::Config) -> Result<PeerClient<Channel>> {
+    let authority = hanse_server::control_intermediate(config)?;
+    let credentials = authority.issue_credentials(&Identity::server(config.name.clone()), &[])?;
+    let root = root(&config.pki_dir())?;
+    let expect = Expect { roles: vec![Role::Server], region: None };
+    let tls = client_tls(Some(&LiveCredentials::new(credentials)), &root, expect)?;
+    Ok(PeerClient::new(connect(&config.listen.raft, tls).await?))
+}
+
+/// Every version of the federation key that a control node holds.
+pub(crate) async fn federation_keys(config: &hanse_server::Config) -> Result<Vec<FederationKey>> {
+    let node: Value = serde_json::from_slice(&std::fs::read(config.data_dir.join("node.json"))?)?;
+    let request = FederationKeysRequest { target: node["id"].as_u64().context("a Raft id")? };
+    Ok(with_key_of(config).await?.federation_keys(request).await?.into_inner().keys)
 }
 
 fn root(pki: &Path) -> Result<TrustAnchor> {

@@ -16,7 +16,7 @@ pub(crate) struct FederationKeyArgs {
 /// What to do with the federation key.
 #[derive(Debug, Subcommand)]
 pub(crate) enum FederationKeyCommand {
-    /// List the versions, and the control nodes that lack one. Shows no key.
+    /// List the versions, how many values of Secrets each has sealed, and the control nodes that lack one. Shows no key.
     List {
         /// The form of the output
         #[arg(short, long, value_enum, default_value_t = Output::Table)]
@@ -24,7 +24,7 @@ pub(crate) enum FederationKeyCommand {
     },
     /// Ask for another version: Secrets are sealed with it once every control node has it.
     ///
-    /// What was sealed before still opens. Revoking a control node, or replacing the recovery key, rotates by itself. A pending version
+    /// What was sealed before still opens, and is sealed anew with the new version. Revoking a control node, or replacing the recovery key, rotates by itself. A pending version
     /// is skipped: it may have been copied, too.
     Rotate,
 }

@@ -27,12 +27,15 @@ pub(crate) async fn federation_key(client: &Client, args: &FederationKeyArgs) ->
             if keys.recovery_key.is_none() {
                 say("there is no recovery key, so no version is made: hanse recovery-key new DIR");
             }
+            if keys.rotating {
+                say("a rotation is under way: it ends when every value is sealed with a new version");
+            }
         }
         FederationKeyCommand::Rotate => {
             let rotated = client.rotate_federation_key().await?;
             say(format!(
-                "asked for at revision {} or before; `hanse federation-key list` shows the new version, and which control nodes \
-                 it waits for",
+                "asked for at revision {} or before; `hanse federation-key list` shows the new version, which control nodes it \
+                 waits for, and how many values are sealed with it",
                 rotated.revision
             ));
         }
@@ -64,7 +67,8 @@ fn check_other(pairs: &RecoveryPairs, present: Option<&RecoveryKey>, dir: &Path)
         return Ok(());
     }
     let detail = format!("the pairs in {} are the present recovery pairs already", dir.display());
-    let remedy = "name a directory that is not there yet if they were lost or copied";
+    let remedy = "if an answer was lost, nothing is left to do; if the pairs were lost or copied, name a directory that is not \
+                  there yet";
     Err(Failure::usage(detail).remedy(remedy).into())
 }
 
@@ -89,7 +93,7 @@ fn listed(keys: &FederationKey, output: Output) -> String {
         Output::Yaml => render::yaml(keys),
         Output::Name => keys.items.iter().map(|item| item.version.to_string()).collect::<Vec<_>>().join("\n"),
         Output::Table | Output::Wide => {
-            let titles = ["VERSION", "STATE", "REVISION", "DIGEST", "LACKED BY", "UNKNOWN"];
+            let titles = ["VERSION", "STATE", "VALUES", "REVISION", "DIGEST", "LACKED BY", "UNKNOWN"];
             let titles = titles.map(str::to_owned).into();
             render::table(titles, keys.items.iter().map(|item| row(item, output == Output::Wide)))
         }
@@ -105,6 +109,7 @@ fn row(item: &FederationKeyVersion, wide: bool) -> Vec<String> {
     vec![
         item.version.to_string(),
         item.state.to_string(),
+        item.values.to_string(),
         item.made_at.to_string(),
         item.digest.chars().take(if wide { usize::MAX } else { SHORT }).collect(),
         names(&item.lacked_by),
@@ -125,15 +130,16 @@ mod tests {
             state,
             digest: "ab".repeat(32),
             made_at: 7,
+            values: if version == 1 { 12 } else { 0 },
             lacked_by: lacked_by.iter().map(|name| format!("{name}.server.control.hanse.internal")).collect(),
             unknown: Vec::new(),
         };
         let items = vec![item(1, KeyState::Active, &[]), item(2, KeyState::Pending, &["cp-2", "cp-3"])];
         let keys = FederationKey { items, ..FederationKey::default() };
         insta::assert_snapshot!(listed(&keys, Output::Table), @r"
-        VERSION  STATE    REVISION  DIGEST            LACKED BY  UNKNOWN
-        1        active   7         abababababababab  -          -
-        2        pending  7         abababababababab  cp-2 cp-3  -
+        VERSION  STATE    VALUES  REVISION  DIGEST            LACKED BY  UNKNOWN
+        1        active   12      7         abababababababab  -          -
+        2        pending  0       7         abababababababab  cp-2 cp-3  -
         ");
         assert_eq!(listed(&keys, Output::Name), "1\n2");
     }
@@ -144,8 +150,9 @@ mod tests {
         let pairs = RecoveryPairs::generate().unwrap();
         let digest = |pair: &hanse_identity::KeyPair| hex::encode(Digest::of(&pair.public_key_der()).0);
         let present = RecoveryKey { sign: digest(&pairs.sign), wrap: digest(&pairs.wrap) };
-        let refused = check_other(&pairs, Some(&present), dir).unwrap_err().to_string();
-        assert!(refused.contains("the pairs in safe are the present recovery pairs"), "{refused}");
+        let refused = check_other(&pairs, Some(&present), dir).unwrap_err().downcast::<Failure>().unwrap();
+        assert!(refused.message.contains("the pairs in safe are the present recovery pairs"), "{refused}");
+        assert!(refused.remedy.contains("if an answer was lost, nothing is left to do"));
         check_other(&RecoveryPairs::generate().unwrap(), Some(&present), dir).unwrap();
         check_other(&pairs, None, dir).unwrap();
     }

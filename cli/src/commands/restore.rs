@@ -30,7 +30,9 @@ pub(super) async fn restore(client: &Client, args: &ApplyArgs, dump: &DumpDir) -
     for (number, part) in (1..).zip(dump.files()) {
         let applied = restore_part(client, args, &part, &mut guarded).await;
         // All of its resources may have been taken out.
-        let Some(answer) = applied.map_err(|error| stopped(error, &part, number, dump.parts))? else {
+        let Some(answer) =
+            applied.map_err(|error| stopped(error, &part, number, dump.parts, guarded.unguarded()))?
+        else {
             continue;
         };
         if args.output.output.is_none() {
@@ -62,14 +64,17 @@ async fn restore_part(
     if manifests.is_empty() {
         return Ok(None);
     }
-    guarded.take_out(client, &mut manifests).await?;
-    send(client, args, &manifests).await.map(Some)
+    let taken = guarded.take_out(client, &mut manifests).await?;
+    let applied = send(client, args, &manifests).await?;
+    guarded.later.extend(taken);
+    Ok(Some(applied))
 }
 
 /// The Environments of a dump that are guarded. Their Bindings come in later parts, and would need a second owner. So each is made
 /// without `approval`, which is switched on after the last part.
 struct Guarded {
     has_parts: bool,
+    /// Those that are there without `approval`.
     later: Vec<Sourced>,
 }
 
@@ -79,8 +84,10 @@ impl Guarded {
         Self { has_parts: dump.parts > 1, later: Vec::new() }
     }
 
-    /// Takes `approval` out of Environments, unless they are there with it: the dump was restored before.
-    async fn take_out(&mut self, client: &Client, manifests: &mut [Sourced]) -> anyhow::Result<()> {
+    /// Takes `approval` out of Environments, unless they are there with it: the dump was restored before. Those Environments as they
+    /// are in the dump.
+    async fn take_out(&self, client: &Client, manifests: &mut [Sourced]) -> anyhow::Result<Vec<Sourced>> {
+        let mut taken = Vec::new();
         for sourced in manifests.iter_mut().filter(|_| self.has_parts) {
             let Spec::Environment(spec) = &sourced.manifest.spec else { continue };
             if spec.approval.is_none() {
@@ -92,21 +99,23 @@ impl Guarded {
             }
             let mut later = sourced.clone();
             later.manifest.restored = None;
-            self.later.push(later);
+            taken.push(later);
             if let Spec::Environment(spec) = &mut sourced.manifest.spec {
                 spec.approval = None;
             }
         }
-        Ok(())
+        Ok(taken)
+    }
+
+    /// The names of those that are there without `approval`; `None`: there is none.
+    fn unguarded(&self) -> Option<String> {
+        let names: Vec<&str> = self.later.iter().map(|sourced| sourced.manifest.key.name.as_str()).collect();
+        (!names.is_empty()).then(|| names.join(", "))
     }
 
     /// Makes the Environments what they are in the dump.
     async fn switch_on(self, client: &Client, args: &ApplyArgs) -> anyhow::Result<Option<Applied>> {
-        if self.later.is_empty() {
-            return Ok(None);
-        }
-        let named: Vec<&str> = self.later.iter().map(|sourced| sourced.manifest.key.name.as_str()).collect();
-        let named = named.join(", ");
+        let Some(named) = self.unguarded() else { return Ok(None) };
         let failed = |error: anyhow::Error| {
             let so_far =
                 format!("all parts are applied, and {named} lack `approval`: run the same command again");
@@ -117,13 +126,23 @@ impl Guarded {
 }
 
 /// An error in the middle of a dump.
-fn stopped(error: anyhow::Error, part: &Path, number: u64, all: u64) -> anyhow::Error {
+fn stopped(
+    error: anyhow::Error,
+    part: &Path,
+    number: u64,
+    all: u64,
+    unguarded: Option<String>,
+) -> anyhow::Error {
     let before = if number == 1 { "no part is" } else { "the parts before it are" };
-    let so_far = format!(
+    let mut so_far = format!(
         "this is part {number} of {all}, {}; {before} applied. Once it is mended, run the same command again: what is there already \
          stays",
         part.display()
     );
+    if let Some(named) = unguarded {
+        so_far +=
+            &format!(". Until that comes to its end, {named} lack `approval`: one owner alone changes them");
+    }
     with_words(error, &so_far)
 }
 
@@ -136,13 +155,27 @@ fn with_words(error: anyhow::Error, so_far: &str) -> anyhow::Error {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        fs,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+    };
+
     use axum::{Router, extract::Request, response::IntoResponse as _};
+    use clap::Parser as _;
+    use hanse_api::answer::Dumped;
     use hanse_management::manifest::parse_yaml;
-    use http::StatusCode;
+    use http::{Method, StatusCode};
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::client::tests::{client_of, resource};
+    use crate::{
+        args::{Cli, Command},
+        client::tests::{client_of, resource},
+        source::dump::INDEX,
+    };
 
     const GUARDED: &str = "{kind: Environment, name: production, spec: {regions: [eu], approval: {}}, restored: {}}\n---\n\
                            {kind: Environment, name: sandbox, spec: {regions: [eu]}, restored: {}}";
@@ -166,10 +199,52 @@ mod tests {
         let sourced = |manifest| Sourced { source: "part".to_owned(), manifest };
         let mut part: Vec<Sourced> =
             parse_yaml(GUARDED, &client.organization).unwrap().into_iter().map(sourced).collect();
-        let mut guarded = Guarded { has_parts, later: Vec::new() };
-        guarded.take_out(&client, &mut part).await.unwrap();
+        let guarded = Guarded { has_parts, later: Vec::new() };
+        let taken = guarded.take_out(&client, &mut part).await.unwrap();
         let sent = |all: &[Sourced]| all.iter().map(Sourced::to_json).collect();
-        (sent(&part), sent(&guarded.later))
+        (sent(&part), sent(&taken))
+    }
+
+    /// What is said of a restore whose part with this number is refused. The Environment is in the second.
+    async fn said_of_part(refused: usize) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let index = json!({"format": Dumped::FORMAT, "revision": 1, "time": "", "version": 1, "parts": 3, "resources": 3});
+        fs::write(dir.path().join(INDEX), index.to_string()).unwrap();
+        for (number, text) in [(1, "{kind: Region, name: eu}"), (2, GUARDED), (3, "{kind: Plan, name: gold}")]
+        {
+            fs::write(source::dump::part(dir.path(), number), text).unwrap();
+        }
+        let parts = Arc::new(AtomicUsize::new(0));
+        let router = Router::new().fallback(async move |request: Request| {
+            let problem = |status: u16, name: &str| {
+                let body = json!({"type": format!("urn:hanse:problem:{name}"), "status": status, "detail": "D", "remedy": "R"});
+                (StatusCode::from_u16(status).unwrap(), body.to_string()).into_response()
+            };
+            if request.method() == Method::GET {
+                return problem(404, "not-found");
+            }
+            if parts.fetch_add(1, Ordering::Relaxed) + 1 == refused {
+                return problem(422, "invalid");
+            }
+            json!({"revision": 9, "changes": []}).to_string().into_response()
+        });
+        let (client, _home) = client_of(router).await;
+        let line = ["hanse", "apply", "-f", dir.path().to_str().unwrap()];
+        let Command::Apply(args) = Cli::try_parse_from(line).unwrap().command else { panic!() };
+        let dump = source::dump::of(&[dir.path().display().to_string()]).unwrap().unwrap();
+        let error = restore(&client, &args, &dump).await.unwrap_err();
+        error.downcast::<Failure>().unwrap().message
+    }
+
+    #[tokio::test]
+    async fn a_restore_that_stops_names_the_environments_that_lack_approval() {
+        let said = said_of_part(3).await;
+        assert!(said.contains("part 3 of 3") && said.contains("production lack `approval`"), "{said}");
+        // The part with the Environment was refused as a whole.
+        let said = said_of_part(2).await;
+        assert!(said.contains("part 2 of 3") && !said.contains("approval"), "{said}");
+        let said = said_of_part(4).await;
+        assert!(said.contains("all parts are applied, and production lack `approval`"), "{said}");
     }
 
     #[tokio::test]

@@ -316,6 +316,7 @@ impl Import {
             return match (own, self.upstreams.is_empty()) {
                 (Some(own), false) => Ok(To::Written(UpstreamSpec {
                     endpoints: upstream::endpoints(&self.upstreams),
+                    endpoints_from: None,
                     ..own.clone()
                 })),
                 (Some(own), true) => Ok(To::Written(own.clone())),

@@ -14,7 +14,7 @@ use hanse_topology::Name;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Bound, listed};
+use super::{Bound, listed, upstream::from_origin};
 use crate::import::printable;
 
 /// How many operations of each kind of change people are shown: a screen. JSON has all of them.
@@ -140,7 +140,7 @@ fn said(value: &Value) -> String {
     }
 }
 
-/// The URLs that each of `regions` of an Environment sends requests to.
+/// The URLs that each of `regions` of an Environment sends requests to. `ORIGIN/NAME` stands for endpoints that an Origin publishes.
 pub(super) fn places(
     upstream: Option<&UpstreamSpec>,
     regions: &[Name],
@@ -148,7 +148,8 @@ pub(super) fn places(
 ) -> BTreeMap<Name, Vec<String>> {
     let urls = |region: &Name| {
         let endpoints = upstream.map(|upstream| upstream.endpoints_for(region, environment));
-        endpoints.into_iter().flatten().map(|endpoint| endpoint.url.clone()).collect()
+        let own = endpoints.into_iter().flatten().map(|endpoint| endpoint.url.clone());
+        upstream.and_then(from_origin).into_iter().chain(own).collect()
     };
     regions.iter().map(|region| (region.clone(), urls(region))).collect()
 }

@@ -10,6 +10,7 @@ use super::{
     Bound, Observed, Operations, Plan, Preview, Step, blocked, check_rollbacks, check_there, picked,
     picked_whole,
     preview::{differing, places},
+    upstream::from_origin,
 };
 use crate::exit::Failure;
 
@@ -109,7 +110,8 @@ impl Promotion {
         }
         let urls = |upstream: Option<&UpstreamSpec>| match upstream {
             Some(upstream) => {
-                upstream.endpoints.iter().map(|one| one.url.as_str()).collect::<Vec<_>>().join(", ")
+                let own = upstream.endpoints.iter().map(|one| one.url.clone());
+                from_origin(upstream).into_iter().chain(own).collect::<Vec<_>>().join(", ")
             }
             None => "none".to_owned(),
         };

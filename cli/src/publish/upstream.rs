@@ -49,6 +49,14 @@ pub(super) fn replaced(
     regions: &[Name],
     environment: &Name,
 ) -> Result<UpstreamSpec, Failure> {
+    if let Some(from) = from_origin(present) {
+        return Err(blocked(
+            format!(
+                "the Upstream gets its endpoints from {from}: a URL would not be used while the Origin has endpoints"
+            ),
+            "leave `--upstream` out, or edit the Upstream and take `endpointsFrom` out first",
+        ));
+    }
     let names = |region: Option<&Name>| given.iter().any(|given| given.region.as_ref() == region);
     // Once every region has a URL of its own, none is left for an endpoint without a region.
     let all_named = !regions.is_empty() && regions.iter().all(|region| names(Some(region)));
@@ -76,6 +84,12 @@ pub(super) fn replaced(
         }
     }
     Ok(UpstreamSpec { endpoints: kept.into_iter().chain(fresh).collect(), ..present.clone() })
+}
+
+/// Where an Upstream gets endpoints from, `ORIGIN/NAME`, if an Origin publishes them.
+pub(super) fn from_origin(upstream: &UpstreamSpec) -> Option<String> {
+    let from = upstream.endpoints_from.as_ref()?;
+    Some(format!("{}/{}", from.origin, from.name))
 }
 
 /// An Upstream as one Environment uses it: without endpoints of others.

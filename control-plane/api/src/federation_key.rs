@@ -4,7 +4,7 @@ use axum::response::Response;
 use hanse_management::{Digest, manifest};
 use hanse_state::{
     CommandBody, KeyVersion, State,
-    port::{FleetReport, GroupStatus},
+    port::{FleetReport, GroupStatus, NodeStatus},
 };
 use http::StatusCode;
 use serde::Deserialize;
@@ -40,8 +40,8 @@ async fn federation_key(call: Call) -> Result<Response, Rejection> {
 
 /// Asks for another version of the federation key
 ///
-/// The leader makes it, every control node gets it, and then Secrets are sealed with it. What was sealed before still opens. A version
-/// that is pending is skipped: it may have been copied, too.
+/// The leader makes it, every control node gets it, and then Secrets are sealed with it. What was sealed before still opens, and is sealed
+/// anew. A version that is pending is skipped: it may have been copied, too.
 #[utoipa::path(post, path = "/v1/federation-key/rotate", tag = "federation", extensions(("x-hanse-access" = json!("admin"))),
     operation_id = "rotateFederationKey",
     responses(
@@ -99,10 +99,37 @@ fn digests(recovery: &hanse_state::RecoveryKey) -> RecoveryKey {
     RecoveryKey { sign: digest(&recovery.sign), wrap: digest(&recovery.wrap) }
 }
 
+/// What a control node has of a version of the federation key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Has {
+    /// It said, when asked last, that it has this version or a newer one.
+    Holds,
+    /// It said that it does not have it.
+    Lacks,
+    /// It did not answer.
+    Unsaid,
+    /// It is revoked, and gets no version any more.
+    Refused,
+}
+
+/// What a control node has of this version.
+pub(crate) fn has(state: &State, fleet: &FleetReport, node: &NodeStatus, version: u32) -> Has {
+    if state.is_revoked(&server(&node.name)) {
+        return Has::Refused;
+    }
+    match fleet.nodes.get(&node.id) {
+        None => Has::Unsaid,
+        Some(said) if said.newest_key < version => Has::Lacks,
+        Some(_) => Has::Holds,
+    }
+}
+
 fn shown(state: &State, group: &GroupStatus, fleet: &FleetReport) -> FederationKey {
     let keys = state.federation_keys();
     let number = |version: Option<(u32, &KeyVersion)>| version.map(|(number, _)| number);
     let (active, pending) = (number(keys.active()), number(keys.pending()));
+    let values = state.values_by_version();
+    let has_outdated = values.keys().any(|version| Some(*version) != active);
     let item = |(version, known): (u32, &KeyVersion)| {
         let state_of_it = match known.used {
             true if active == Some(version) => KeyState::Active,
@@ -114,16 +141,17 @@ fn shown(state: &State, group: &GroupStatus, fleet: &FleetReport) -> FederationK
             version,
             digest: hex::encode(known.digest),
             made_at: known.made_at,
+            values: values.get(&version).copied().unwrap_or_default(),
             lacked_by: Vec::new(),
             unknown: Vec::new(),
             state: state_of_it,
         };
         if [active, pending].contains(&Some(version)) {
-            for node in group.nodes.iter().filter(|node| !state.is_revoked(&server(&node.name))) {
-                match fleet.nodes.get(&node.id) {
-                    None => item.unknown.push(server(&node.name)),
-                    Some(said) if said.newest_key < version => item.lacked_by.push(server(&node.name)),
-                    Some(_) => {}
+            for node in &group.nodes {
+                match has(state, fleet, node, version) {
+                    Has::Unsaid => item.unknown.push(server(&node.name)),
+                    Has::Lacks => item.lacked_by.push(server(&node.name)),
+                    Has::Holds | Has::Refused => {}
                 }
             }
         }
@@ -131,7 +159,7 @@ fn shown(state: &State, group: &GroupStatus, fleet: &FleetReport) -> FederationK
     };
     FederationKey {
         recovery_key: keys.recovery().map(digests),
-        rotating: keys.recovery().is_some() && (keys.wants_new() || pending.is_some()),
+        rotating: keys.recovery().is_some() && (keys.wants_new() || pending.is_some() || has_outdated),
         items: keys.versions().map(item).collect(),
         revision: state.revision(),
     }

@@ -21,6 +21,7 @@ use crate::{
     approvals::waiting,
     call::Call,
     convergence::{GatewayView, Sees, gateways},
+    federation_key::{Has, has},
     openapi::refusal,
     rejection::Rejection,
     routes::Route,
@@ -63,10 +64,7 @@ fn all_status(
     // A leader is heard with each heartbeat, however long its agents' reports take to arrive.
     let answers = |node: &NodeStatus| node.role == LEADER || fleet.nodes.contains_key(&node.id);
     let active = state.federation_keys().active().map(|(active, _)| active);
-    let lacks = |node: &NodeStatus| {
-        let newest = fleet.nodes.get(&node.id)?.newest_key;
-        active.filter(|active| newest < *active)
-    };
+    let lacks = |node: &NodeStatus| active.filter(|active| has(state, fleet, node, *active) == Has::Lacks);
     let node = |node: &NodeStatus| answer::NodeStatus {
         // Said of those only that should have answered and did not: what reports to them is missing below.
         answered: fleet.silent.contains(&node.name).then_some(false),
@@ -203,6 +201,7 @@ fn quarantined(
                 environment: scope.scope.environment().map(ToString::to_string),
                 field: format!("{} {}", quarantined.key, quarantined.field).trim_end().to_owned(),
                 reason: quarantined.reason.clone(),
+                in_use: quarantined.in_use,
                 last_good: quarantined.last_good,
                 since: None,
             });
@@ -217,6 +216,7 @@ fn quarantined(
             environment: scope.scope.environment().map(ToString::to_string),
             field: quarantined.field.clone(),
             reason: quarantined.reason.clone(),
+            in_use: quarantined.in_use,
             last_good: quarantined.last_good,
             since: projection::last_change(state, &quarantined.key).filter(|_| quarantined.current),
         })
@@ -274,6 +274,7 @@ mod tests {
         let quarantined = Quarantined {
             key: "route/acme/pets".to_owned(),
             received: vec![1],
+            in_use: false,
             last_good: false,
             field: "context".to_owned(),
             reason: "any host/pets is served by route/acme/p".to_owned(),

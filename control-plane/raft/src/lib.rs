@@ -23,7 +23,6 @@ mod metrics;
 mod network;
 mod options;
 mod reach;
-mod seeded;
 mod service;
 mod state_machine;
 mod type_config;

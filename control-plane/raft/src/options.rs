@@ -2,9 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use hanse_process::seeded;
 use hanse_proto::raft::ControlNode;
 
-use crate::{log_store::LogPlace, seeded::seeded};
+use crate::log_store::LogPlace;
 
 /// Where the log and the snapshots are, in a node's data directory.
 pub const LOG_DIR: &str = "raft";

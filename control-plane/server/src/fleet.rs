@@ -33,7 +33,7 @@ use tracing::error;
 use crate::{
     projector::lineage_of,
     reconcile::{HeardAgents, Holder, Observed},
-    secrets::Keys,
+    secrets::{Keys, Resealing},
 };
 use memory::{Memory, ago, key_of};
 use silence::{AgentKey, LastAnswers, Word};
@@ -60,6 +60,7 @@ pub(crate) struct GatheredFleet {
     newest_keys: Mutex<BTreeMap<u64, u32>>,
     /// The versions that are here.
     keys: Keys,
+    resealing: Resealing,
 }
 
 impl GatheredFleet {
@@ -82,6 +83,7 @@ impl GatheredFleet {
             answers: Mutex::default(),
             heard: Mutex::default(),
             newest_keys: Mutex::default(),
+            resealing: Resealing::by(keys.clone()),
             keys,
         }
     }
@@ -154,6 +156,10 @@ impl Observed for GatheredFleet {
             |error| error!(error = %telemetry::causes(error), "the next federation key cannot be wrapped"),
         )
         .ok()
+    }
+
+    fn reseal(&self, state: &State) -> Option<CommandBody> {
+        self.resealing.next(state)
     }
 
     fn agents(&self) -> HeardAgents {
@@ -260,6 +266,7 @@ mod tests {
             let quarantined = Quarantined {
                 key: "plan/o/a".into(),
                 received: received.to_vec(),
+                in_use: false,
                 last_good: false,
                 field: String::new(),
                 reason: String::new(),

@@ -208,8 +208,7 @@ pub(crate) fn copy_aside(dir: &Path) -> Result<PathBuf, Error> {
             let entry = entry?;
             fs::hard_link(entry.path(), aside.join(entry.file_name()))?;
         }
-        durable::sync(&aside)?;
-        dir.parent().map_or(Ok(()), durable::sync)
+        durable::sync(&aside)
     })();
     copied.map_err(Error::file("keep a copy of the old key in", &aside))?;
     Ok(aside)

@@ -54,6 +54,12 @@ pub(crate) trait Observed: Send + Sync + 'static {
     /// The command that adds the next version of the federation key. `None`: this node has not made its key yet.
     fn next_key(&self, state: &State) -> Option<CommandBody>;
 
+    /// The command that seals values anew that an earlier version of the federation key sealed, or a part of them. `None`: there are none
+    /// that this node can open.
+    fn reseal(&self, _state: &State) -> Option<CommandBody> {
+        None
+    }
+
     /// What was heard of agents.
     fn agents(&self) -> HeardAgents;
 }
@@ -171,6 +177,7 @@ impl Driver {
             | CommandBody::RefuseKeys { .. }
             | CommandBody::AddKey { .. }
             | CommandBody::UseKey { .. }
+            | CommandBody::Reseal(_)
             | CommandBody::SetNeighbours { .. } => self.clock.now_ms(),
             _of_the_state => 0,
         }
@@ -229,6 +236,7 @@ fn subject(body: &CommandBody) -> String {
         CommandBody::RecordMinted { agent, token } => format!("{} of {agent}", token.id),
         CommandBody::AddKey { version, .. } => format!("version {version} of the federation key is made"),
         CommandBody::UseKey { version } => format!("version {version} of the federation key is used"),
+        CommandBody::Reseal(values) => format!("{} values of Secrets are sealed anew", values.len()),
         CommandBody::ForgetResults => "what is kept no longer".to_owned(),
         CommandBody::SetNeighbours { region, .. } => format!("agents of {region}"),
         other => format!("{other:?}"),

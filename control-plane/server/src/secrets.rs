@@ -4,6 +4,7 @@
 //! - [`Keys`]: the Keyring as it is now, and what it lacks.
 //! - [`Keeper`]: the task that gets what is missing, and makes new versions on the leader.
 //! - `cipher`: how Secrets are sealed. `sealing`: seals them before they are proposed, by the Keyring.
+//! - [`Resealing`]: on the leader, seals values anew that an earlier version sealed.
 //! - [`Revealed`]: opens Secrets for the projection.
 //! - [`Rewrap`]: every version, wrapped to another recovery key.
 //!
@@ -16,6 +17,7 @@ pub(crate) mod fixture;
 mod keeper;
 mod key;
 mod keyring;
+mod resealing;
 mod revealed;
 mod rewrap;
 mod sealing;
@@ -24,6 +26,7 @@ pub(crate) use self::{
     files::KeyFiles,
     keeper::{Keeper, KeeperMetrics},
     keyring::Keys,
+    resealing::Resealing,
     revealed::{RevealMetrics, Revealed},
     rewrap::Rewrap,
 };

@@ -185,7 +185,8 @@ fn newer(body: &CommandBody, version: Version) -> Option<(String, Version)> {
         | CommandBody::SetRecoveryKey { .. }
         | CommandBody::AddKey { .. }
         | CommandBody::UseKey { .. }
-        | CommandBody::RotateKey => None,
+        | CommandBody::RotateKey
+        | CommandBody::Reseal(_) => None,
     }
 }
 

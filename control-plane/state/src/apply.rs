@@ -11,6 +11,7 @@ mod lineage;
 mod minted;
 mod neighbours;
 mod proposal;
+mod reseal;
 mod resources;
 mod revocation;
 mod roots;
@@ -28,7 +29,6 @@ use crate::{
 
 pub(crate) use idempotent::{IdempotentResult, IdempotentResults};
 pub(crate) use minted::Recorded;
-pub(crate) use proposal::keys_of;
 
 impl State {
     /// Does what `command` says, or refuses it and stays as it is.
@@ -116,6 +116,7 @@ impl State {
             }
             CommandBody::UseKey { version } => keys::use_version(&mut next, *version)?,
             CommandBody::RotateKey => keys::rotate(&mut next)?,
+            CommandBody::Reseal(values) => reseal::reseal(&mut next, values),
         };
         if let Some(organization) = &command.origin.organization {
             actor::check_within(organization, &effects)?;

@@ -4,7 +4,7 @@ pub(crate) mod wire;
 
 use hanse_management::{
     Problem, ResourceKey, Revision, Spec,
-    kinds::TokenRole,
+    kinds::{SealedValue, TokenRole},
     manifest::{Manifest, Restored},
 };
 use hanse_topology::{Labels, Name};
@@ -195,6 +195,8 @@ pub enum CommandBody {
     },
     /// Asks for another version of the federation key.
     RotateKey,
+    /// Has values of Secrets sealed with the active version of the federation key. Their data stays as it is.
+    Reseal(Vec<ResealedValue>),
 }
 
 impl CommandBody {
@@ -228,6 +230,19 @@ impl Command {
             _of_the_version_in_force => Ok(()),
         }
     }
+}
+
+/// A value of a Secret, sealed anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResealedValue {
+    /// The Secret.
+    pub secret: ResourceKey,
+    /// The field.
+    pub field: String,
+    /// SHA-256 of the sealed bytes whose place it takes. Where others are there by now, they stay.
+    pub was: [u8; 32],
+    /// The same data, sealed with the active version of the federation key.
+    pub sealed: SealedValue,
 }
 
 /// Where an agent is reached by the other agents of its region, and whether it is a relay there.

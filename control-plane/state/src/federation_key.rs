@@ -98,9 +98,10 @@ impl FederationKeys {
         self.rotate_after
     }
 
-    /// Whether another version is to be made: there is none yet, or a rotation was asked for.
+    /// Whether another version is to be made: there is none yet, or a rotation was asked for, and there is room for one.
     pub fn wants_new(&self) -> bool {
-        self.newest().is_none_or(|(_, newest)| newest.made_at < self.rotate_after)
+        self.next_number().is_some()
+            && self.newest().is_none_or(|(_, newest)| newest.made_at < self.rotate_after)
     }
 }
 

@@ -21,6 +21,7 @@ mod dump;
 mod federation_key;
 #[cfg(test)]
 mod fixture;
+mod listed;
 mod member;
 #[cfg(feature = "next")]
 mod next;
@@ -38,7 +39,7 @@ pub use apply::Attempt;
 pub use audit::{AuditChange, AuditEntry, AuditField, AuditHash, AuditLink, AuditLog, LeftOut};
 pub use command::{
     Accepted, Action, Change, ChangeResult, Command, CommandBody, JournalEntry, MintedToken, NeighbourAt,
-    Origin, Outcome,
+    Origin, Outcome, ResealedValue,
 };
 pub use dump::{Dump, FIRST_TOKEN};
 pub use federation_key::{FederationKeys, KeyVersion, MAX_KEY_VERSIONS, RecoveryKey};

@@ -3,14 +3,9 @@
 use std::time::Duration;
 
 use hanse_management::{Problem, ProblemName};
-use hanse_topology::Name;
+use hanse_topology::{DOMAIN, Identity, Name, Role};
 
 use crate::resource::rfc3339;
-
-/// The domain of every identity.
-pub(crate) const DOMAIN: &str = "hanse.internal";
-/// The label in the region's place of a control node.
-const CONTROL: &str = "control";
 
 /// A control node that the leader has not heard for so long is gone, and another may be given its place: the leader speaks to each
 /// node ten times a second, and a node that restarts is back sooner.
@@ -101,12 +96,12 @@ impl Revocation {
 
 /// The identity of the control node with this name.
 pub fn server_identity(name: &str) -> String {
-    format!("{name}.server.{CONTROL}.{DOMAIN}")
+    format!("{name}.server.control.{DOMAIN}")
 }
 
 /// The identity of the agent with this name in a region.
 pub(crate) fn agent_identity(name: &Name, region: &Name) -> String {
-    format!("{name}.agent.{region}.{DOMAIN}")
+    Identity::agent(name.clone(), region.clone()).to_string()
 }
 
 /// What an identity is, as far as revoking goes.
@@ -114,36 +109,34 @@ pub(crate) fn agent_identity(name: &Name, region: &Name) -> String {
 pub(crate) enum Place {
     /// A control node.
     Server(Name),
-    /// An agent, by name and region.
-    Agent(Name, Name),
+    /// An agent.
+    Agent,
     /// A gateway, of this region.
     Gateway(Name),
 }
 
 /// The name and the region of an agent; `None`: the identity is of another role.
 pub(crate) fn agent_of(identity: &str) -> Option<(Name, Name)> {
-    if let Ok(Place::Agent(name, region)) = place_of(identity) { Some((name, region)) } else { None }
+    match identity.parse().ok()? {
+        Identity { name, role: Role::Agent, region: Some(region) } => Some((name, region)),
+        _other_role => None,
+    }
 }
 
 /// Reads `NAME.ROLE.REGION.hanse.internal`.
 pub(crate) fn place_of(identity: &str) -> Result<Place, Problem> {
     let unreadable = || {
+        let server = server_identity("NAME");
         Problem::new(ProblemName::Invalid, format!("{identity:?} is not an identity"))
             .at("identity")
-            .remedy(format!(
-                "write NAME.agent.REGION.{DOMAIN}, NAME.gateway.REGION.{DOMAIN} or NAME.server.{CONTROL}.{DOMAIN}"
-            ))
+            .remedy(format!("write NAME.agent.REGION.{DOMAIN}, NAME.gateway.REGION.{DOMAIN} or {server}"))
     };
-    let labels =
-        identity.strip_suffix(DOMAIN).and_then(|rest| rest.strip_suffix('.')).ok_or_else(unreadable)?;
-    let [name, role, place] =
-        labels.split('.').collect::<Vec<_>>().try_into().map_err(|_: Vec<&str>| unreadable())?;
-    let (name, region) = (Name::new(name), Name::new(place));
-    match (role, name, region) {
-        ("server", Ok(name), Ok(_)) if place == CONTROL => Ok(Place::Server(name)),
-        ("agent", Ok(name), Ok(region)) if place != CONTROL => Ok(Place::Agent(name, region)),
-        ("gateway", Ok(_), Ok(region)) if place != CONTROL => Ok(Place::Gateway(region)),
-        _ => Err(unreadable()),
+    let Identity { name, role, region } = identity.parse().map_err(|_| unreadable())?;
+    match (role, region) {
+        (Role::Server, _none) => Ok(Place::Server(name)),
+        (Role::Agent, _any) => Ok(Place::Agent),
+        (Role::Gateway, Some(region)) => Ok(Place::Gateway(region)),
+        (Role::Gateway, None) => Err(unreadable()),
     }
 }
 
@@ -156,7 +149,7 @@ mod tests {
         let name = |text: &str| Name::new(text).unwrap();
         for (identity, expected) in [
             ("cp-1.server.control.hanse.internal", Some(Place::Server(name("cp-1")))),
-            ("a.agent.eu-west.hanse.internal", Some(Place::Agent(name("a"), name("eu-west")))),
+            ("a.agent.eu-west.hanse.internal", Some(Place::Agent)),
             ("g.gateway.eu-west.hanse.internal", Some(Place::Gateway(name("eu-west")))),
             ("", None),
             ("g.gateway.eu-west", None),

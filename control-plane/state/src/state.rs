@@ -4,12 +4,14 @@ mod areas;
 mod bound;
 mod claims;
 mod egress;
+mod endpoints_from;
 mod hosts;
 mod index;
 mod journal;
 mod origins;
 mod owned;
 mod query;
+mod sealed;
 mod unserved;
 
 use std::sync::Arc;

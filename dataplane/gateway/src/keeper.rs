@@ -31,7 +31,7 @@ use crate::{
 };
 use kept_scope::KeptScope;
 pub(crate) use kept_scope::ScopeSummary;
-use local_wait::{LocalWait, Missing};
+use local_wait::{Missing, waited_until};
 use news::{Content, Kept, News};
 
 /// How often old tables are looked at: requests that began on one are decided within microseconds.
@@ -61,8 +61,8 @@ pub(crate) struct TableKeeper {
     /// Every scope that was offered had its content once. Until then nothing is served: a scope that is missing would
     /// leave its requests to an environment with a wider host.
     complete: bool,
-    /// Whether local scopes are waited for.
-    local_wait: LocalWait,
+    /// Until when local scopes are waited for, once they alone are missing.
+    local_until: Option<Instant>,
     handle: Published,
     /// Which versions are proven, and which are held back.
     proven: ProvenVersions,
@@ -152,7 +152,7 @@ impl TableKeeper {
             self.handle.fault_of_task(&self.replicas);
             self.pulse.beat();
             let retired = !self.state.retired.is_empty();
-            let local_until = self.local_wait.until();
+            let local_until = self.local_until;
             tokio::select! {
                 biased;
                 () = shutdown.wait() => return,
@@ -160,7 +160,7 @@ impl TableKeeper {
                 ended = changed.changed() => if ended.is_err() { return },
                 heard = self.link.changed(), if linked && !self.complete => linked = heard.is_ok(),
                 () = tokio::time::sleep(SWEEP), if retired => {}
-                () = sleep_until(local_until), if !self.complete => self.local_wait = LocalWait::Over,
+                () = sleep_until(local_until), if !self.complete => {} // the clock tells the step
                 () = self.pulse.beat_on() => {}
             }
             if self.step().await.is_err() {
@@ -196,15 +196,18 @@ impl TableKeeper {
 
     /// A step with what could not be compiled held back, as far as that is new. Whether that helped; else nothing is held back.
     async fn step_without_news(&mut self) -> bool {
-        if !self.proven.hold() {
-            return false;
-        }
-        error!("compiling once more without what is new");
-        let helped = self.step().await.is_ok();
-        if !helped {
+        // First only what came last: what an Origin barred until now ended nothing yet.
+        for hold in [ProvenVersions::hold, ProvenVersions::hold_with_untried] {
+            if !hold(&self.proven) {
+                continue;
+            }
+            error!("compiling once more without what is new");
+            if self.step().await.is_ok() {
+                return true;
+            }
             self.proven.release();
         }
-        helped
+        false
     }
 
     /// Waits until what the replicas hold is on disk, where it must be before it is used.
@@ -229,7 +232,7 @@ impl TableKeeper {
         let proven = self.proven.clone();
         let (replicas, handle) = (self.replicas.clone(), self.handle.clone());
         let awaited = (!self.complete).then(|| self.awaited());
-        let waits_for_local = self.local_wait != LocalWait::Over;
+        let waits_for_local = self.local_until.is_none_or(|until| Instant::now() < until);
         // What is compiled is lost if this panics, and the next table a whole one.
         let mut state =
             std::mem::replace(&mut self.state, Keeping { unpublished: true, ..Keeping::over(&handle) });
@@ -243,7 +246,7 @@ impl TableKeeper {
         let (state, missing) = step.await?;
         self.state = state;
         self.complete = missing == Missing::Nothing;
-        self.local_wait = self.local_wait.after(missing, Instant::now());
+        self.local_until = waited_until(self.local_until, missing, Instant::now());
         let scopes = &self.state.scopes;
         self.proven.is_used(|scope, key| scopes.get(scope).is_none_or(|kept| !kept.index.is_barred(key)));
         Ok(())
@@ -301,7 +304,7 @@ impl KeeperSeed {
         Self { proven, ..self }
     }
 
-    /// Calls this when the replicas hold all that is offered for the first time, before any of it is served: a client that is
+    /// Calls this when the replicas hold all that is awaited for the first time, before any of it is served: a client that is
     /// served may count on it.
     pub(crate) fn noting(mut self, whole: impl Fn() + Send + Sync + 'static) -> Self {
         self.handle.whole = Arc::new(whole);
@@ -316,8 +319,18 @@ impl KeeperSeed {
     /// The task, once there is a link.
     pub(crate) fn over(self, link: watch::Receiver<LinkStatus>) -> TableKeeper {
         let Self { replicas, environments, complete, handle, proven, pulse } = self;
-        let (state, local_wait) = (Keeping::over(&handle), LocalWait::NotYet);
-        TableKeeper { replicas, link, environments, state, complete, local_wait, handle, proven, pulse }
+        let state = Keeping::over(&handle);
+        TableKeeper {
+            replicas,
+            link,
+            environments,
+            state,
+            complete,
+            local_until: None,
+            handle,
+            proven,
+            pulse,
+        }
     }
 }
 
@@ -349,6 +362,7 @@ impl Keeping {
             info!(%scope, "scope is no longer served");
             self.scopes.remove(&scope);
             self.places.clear();
+            self.profiles.sets.remove_scope(&scope);
         }
         for news in news {
             let scope = news.scope.clone();
@@ -361,6 +375,7 @@ impl Keeping {
             replicas.confirm(&scope, &kept.position, &kept.exceptions);
             changed = true;
         }
+        changed |= self.follow_sets();
         self.unpublished |= changed;
         if let Some(awaited) = awaited {
             let missing = self.missing(awaited, waits_for_local, handle);

@@ -14,6 +14,7 @@ mod operations;
 mod path;
 mod readings;
 mod retry;
+mod sets;
 mod upstream;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -31,6 +32,7 @@ pub(crate) use operations::naive;
 pub use path::{BadPath, RequestPath, canonical_after};
 pub use readings::readings;
 pub use retry::{Tried, is_idempotent};
+pub use sets::{EndpointSets, SetId};
 pub use upstream::{ConnectProfile, ConnectProfiles, Endpoint, Upstream, UpstreamId};
 
 use contexts::ContextMap;
@@ -118,8 +120,7 @@ impl RoutingTable {
         let (locals, controls): (Vec<_>, Vec<_>) =
             scopes.into_iter().partition(|table| table.scope.is_local());
         let environments = controls.into_iter().map(|control| {
-            let place = |scope: &ScopeId| (scope.region().clone(), scope.environment().cloned());
-            let adds = |local: &&Arc<ScopeTable>| place(&local.scope) == place(&control.scope);
+            let adds = |local: &&Arc<ScopeTable>| local.scope.adds_to().as_ref() == Some(&control.scope);
             let locals = locals.iter().filter(adds).cloned().collect();
             Arc::new(EnvironmentTable::new(control, locals))
         });

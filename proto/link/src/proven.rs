@@ -174,7 +174,14 @@ impl ProvenVersions {
 
     /// Holds back what the consumer was given last and cannot use. Whether there is such a thing.
     pub fn hold(&self) -> bool {
-        self.inner.lock().hold(ScopeVersions::hold_tried) > 0
+        self.inner.lock().hold(|versions, may_hold| versions.hold_tried(false, may_hold)) > 0
+    }
+
+    /// The same, with what it was given before and may have tried only now. Whether there is such a thing.
+    pub fn hold_with_untried(&self) -> bool {
+        let mut inner = self.inner.lock();
+        let has_untried = inner.scopes.values().any(ScopeVersions::has_untried);
+        has_untried && inner.hold(|versions, may_hold| versions.hold_tried(true, may_hold)) > 0
     }
 
     /// Undoes that: it did not help.

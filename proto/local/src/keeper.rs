@@ -5,11 +5,12 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
 use hanse_identity::LiveTrust;
 use hanse_link::Replicas;
 use hanse_process::Shutdown;
-use hanse_runtime::{Origin, Resource, ResourceKind, check};
-use hanse_sync::{Heads as _, Replica, ReplicaMap, Seen};
+use hanse_runtime::{Origin, Resource, ResourceKind, check, origin_key};
+use hanse_sync::{Changes, Heads as _, Replica, ReplicaMap, Seen};
 use hanse_topology::{Name, ScopeId};
 use tracing::{error, info};
 
@@ -44,6 +45,8 @@ struct Look {
 struct Found {
     /// By the local scope of each. `None`: this node cannot use it.
     origins: BTreeMap<ScopeId, Option<Arc<Origin>>>,
+    /// The last good version of those that cannot be used.
+    last_good: BTreeMap<ScopeId, Arc<Origin>>,
     /// The keys of those that cannot be used, and why not.
     unusable: BTreeMap<String, String>,
 }
@@ -91,7 +94,10 @@ impl OriginKeeper {
             let (ScopeId::Runtime { region, environment }, Some(seen)) = (scope, replica.seen()) else {
                 continue;
             };
-            if self.seen.insert(scope.clone(), seen) != Some(seen) {
+            let before = self.seen.insert(scope.clone(), seen);
+            // The position moves with each revision of the control plane, and Origins seldom.
+            let changes = before.and_then(|before| replica.changes_after(before));
+            if before != Some(seen) && changes.is_none_or(|changes| names_an_origin(&changes)) {
                 let found = origins_of(region, environment, replica);
                 self.tell_unusable(scope, &found);
                 look.changed.insert(scope.clone(), found);
@@ -113,7 +119,7 @@ impl OriginKeeper {
         }
     }
 
-    /// An Origin that cannot be used stays as it was.
+    /// An Origin that cannot be used stays as it was: as this process knows it, else, after a restart, its last good version.
     fn put_in_force(&mut self, Look { mut changed, gone }: Look) {
         if changed.is_empty() && gone.is_empty() {
             return;
@@ -121,7 +127,7 @@ impl OriginKeeper {
         self.unusable.retain(|scope, _| !gone.contains(scope));
         changed.extend(gone.into_iter().map(|scope| (scope, Found::default())));
         let stays = |local: &ScopeId| {
-            let placed_by = runtime_of(local).and_then(|scope| changed.get(&scope));
+            let placed_by = local.adds_to().and_then(|scope| changed.get(&scope));
             placed_by.is_none_or(|found| found.origins.contains_key(local))
         };
         self.origins.update(|known| {
@@ -131,6 +137,9 @@ impl OriginKeeper {
                 if let Some(origin) = origin {
                     known.insert(scope.clone(), origin.clone());
                 }
+            }
+            for (scope, origin) in changed.values().flat_map(|found| &found.last_good) {
+                known.entry(scope.clone()).or_insert_with(|| origin.clone());
             }
             *known != before
         });
@@ -154,16 +163,16 @@ impl OriginKeeper {
 /// The local scopes whose `runtime` scope does not have their Origin.
 fn without_origin(map: &ReplicaMap) -> Vec<ScopeId> {
     let is_placed = |local: &ScopeId| {
-        let (Some(runtime), Some(origin)) = (runtime_of(local), local.origin()) else { return true };
-        map.get(&runtime).is_some_and(|replica| replica.get(&format!("{PREFIX}{origin}")).is_some())
+        let (Some(runtime), Some(origin)) = (local.adds_to(), local.origin()) else { return true };
+        map.get(&runtime).is_some_and(|replica| replica.get(&origin_key(origin)).is_some())
     };
     map.keys().filter(|scope| scope.is_local() && !is_placed(scope)).cloned().collect()
 }
 
-/// The scope whose Origins place a local one.
-fn runtime_of(local: &ScopeId) -> Option<ScopeId> {
-    local.is_local().then_some(())?;
-    Some(ScopeId::runtime(local.region().clone(), local.environment()?.clone()))
+/// Whether an Origin is among what changed.
+fn names_an_origin(changes: &Changes) -> bool {
+    let upserted = changes.upserts.iter().map(|(key, _)| key);
+    upserted.chain(&changes.removals).any(|key| key.starts_with(PREFIX))
 }
 
 /// The Origins of a `runtime` scope.
@@ -174,18 +183,29 @@ fn origins_of(region: &Name, environment: &Name, replica: &Replica) -> Found {
             found.unusable.insert(key.to_owned(), "its key names no local scope".to_owned());
             continue;
         };
-        let origin = match check(ResourceKind::Origin, value) {
-            Ok(Resource::Origin(origin)) => Some(Arc::new(origin)),
-            Ok(_) => None, // checked as an Origin
-            Err(unusable) => {
-                found.unusable.insert(key.to_owned(), unusable.to_string());
+        let scope = ScopeId::local(region.clone(), environment.clone(), name);
+        let origin = match read(value) {
+            Ok(origin) => Some(origin),
+            Err(why) => {
+                found.unusable.insert(key.to_owned(), why);
+                if let Some(Ok(origin)) = replica.last_good_of(key).map(read) {
+                    found.last_good.insert(scope.clone(), origin);
+                }
                 None
             }
         };
-        let scope = ScopeId::local(region.clone(), environment.clone(), name);
         found.origins.insert(scope, origin);
     }
     found
+}
+
+/// An Origin, or why it cannot be used.
+fn read(value: &Bytes) -> Result<Arc<Origin>, String> {
+    match check(ResourceKind::Origin, value) {
+        Ok(Resource::Origin(origin)) => Ok(Arc::new(origin)),
+        Ok(_) => Err("is no Origin".to_owned()),
+        Err(unusable) => Err(unusable.to_string()),
+    }
 }
 
 #[cfg(test)]

@@ -49,7 +49,8 @@ pub use secret::{SealedValue, SecretSpec, SecretType, SecretValue};
 pub use subscription::SubscriptionSpec;
 pub use token::{TokenRole, TokenSpec};
 pub use upstream::{
-    EjectionSpec, EndpointSpec, HealthCheckSpec, HostSpec, RetryOn, RetrySpec, UpstreamSpec, UpstreamTlsSpec,
+    EjectionSpec, EndpointSpec, EndpointsFromSpec, HealthCheckSpec, HostSpec, RetryOn, RetrySpec,
+    UpstreamSpec, UpstreamTlsSpec,
 };
 
 use crate::{

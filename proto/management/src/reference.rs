@@ -32,6 +32,8 @@ pub enum Hold {
 pub enum Field {
     /// `spec.api`.
     Plain(&'static str),
+    /// `spec.endpointsFrom.origin`.
+    Below(&'static str, &'static str),
     /// `spec.regions[1]`.
     Item(&'static str, usize),
     /// `spec.endpoints[1].region`.
@@ -44,6 +46,7 @@ impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Plain(name) => write!(f, "spec.{name}"),
+            Self::Below(name, field) => write!(f, "spec.{name}.{field}"),
             Self::Item(name, at) => write!(f, "spec.{name}[{at}]"),
             Self::Of(name, at, field) => write!(f, "spec.{name}[{at}].{field}"),
             Self::ItemOf(name, at, field, second) => write!(f, "spec.{name}[{at}].{field}[{second}]"),

@@ -17,8 +17,7 @@ pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     if path.file_name().is_none() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it names no file"));
     }
-    // The parent of a bare name is empty, and means here.
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let dir = parent(path);
     let temporary = temporary(path);
     // A leftover of a crash may have any mode; a new file has ours from its first byte.
     match fs::remove_file(&temporary) {
@@ -36,6 +35,11 @@ pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
 pub fn temporary(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default();
     path.with_file_name(format!(".{}.new", name.display()))
+}
+
+/// The directory that has an entry for this path. The parent of a bare name is empty, and means here.
+pub(crate) fn parent(path: &Path) -> &Path {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Makes a directory's entries durable.

@@ -16,6 +16,8 @@ use nix::{
 };
 use tracing::warn;
 
+use crate::durable;
+
 /// A directory is for its owner.
 pub const DIR_MODE: u32 = 0o700;
 /// A file is for its owner.
@@ -29,9 +31,13 @@ pub fn for_owner_only() {
     umask(Mode::from_bits_truncate(0o077));
 }
 
-/// Makes a directory, with those above it that are missing, for its owner alone. One that is there stays as it is.
+/// Makes a directory, with those above it that are missing, for its owner alone and durably. One that is there stays as it is.
 pub fn make_dir(dir: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(DIR_MODE).create(dir)
+    // The last ancestor of a relative path is empty, and means here.
+    let is_missing = |dir: &&Path| !dir.as_os_str().is_empty() && !dir.exists();
+    let made = dir.ancestors().take_while(is_missing).count();
+    DirBuilder::new().recursive(true).mode(DIR_MODE).create(dir)?;
+    dir.ancestors().take(made).try_for_each(|dir| durable::sync(durable::parent(dir)))
 }
 
 /// Makes a data directory that is there, and everything in it, private. What another user owns cannot be changed: a mount
@@ -131,6 +137,18 @@ mod tests {
         {
             assert_eq!(mode(path), wanted, "{}", path.display());
         }
+    }
+
+    #[test]
+    fn a_directory_is_made_with_those_above_it_or_stays() {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = temporary.path().join("a/b/c");
+        for _ in 0..2 {
+            make_dir(&dir).unwrap();
+            assert_eq!((mode(&dir), mode(&temporary.path().join("a"))), (0o700, 0o700));
+        }
+        assert_eq!(durable::parent(Path::new("bare")), Path::new("."));
+        assert_eq!(durable::parent(&dir), temporary.path().join("a/b"));
     }
 
     #[test]

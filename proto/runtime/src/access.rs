@@ -6,8 +6,13 @@ use hanse_proto::runtime;
 
 use crate::Unusable;
 
-/// SHA-256 of an API key.
+/// SHA-256 of a key.
 pub type KeyDigest = [u8; 32];
+
+/// The digest in a field.
+pub(crate) fn key_digest(field: impl Into<String>, bytes: &[u8]) -> Result<KeyDigest, Unusable> {
+    bytes.try_into().map_err(|_| Unusable::new(field, "is not a SHA-256: 32 octets"))
+}
 
 /// A quality of service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,8 +69,7 @@ impl Plan {
 
 impl Credential {
     pub(crate) fn new(credential: runtime::Credential) -> Result<Self, Unusable> {
-        let digest = KeyDigest::try_from(credential.digest.as_ref())
-            .map_err(|_| Unusable::new("digest", "is not a SHA-256: 32 octets"))?;
+        let digest = key_digest("digest", &credential.digest)?;
         let expires_at = (credential.expires_at > 0).then_some(credential.expires_at);
         let runtime::Credential { organization, application, .. } = credential;
         Ok(Self { organization, application, digest, expires_at })

@@ -2,7 +2,7 @@
 
 use hanse_proto::runtime;
 
-use crate::{KeyDigest, Unusable};
+use crate::{KeyDigest, Unusable, access::key_digest};
 
 /// An agent of a region.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +25,7 @@ impl Neighbour {
         if name.is_empty() {
             return Err(Unusable::new("name", "is empty"));
         }
-        let key = KeyDigest::try_from(key.as_ref())
-            .map_err(|_| Unusable::new("key", "is not a SHA-256: 32 octets"))?;
+        let key = key_digest("key", &key)?;
         Ok(Self { name, key, environments, address: Some(address).filter(|it| !it.is_empty()), relay })
     }
 }

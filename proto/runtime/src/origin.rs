@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use hanse_proto::runtime;
 
-use crate::{KeyDigest, ResourceKind, Unusable};
+use crate::{KeyDigest, ResourceKind, Unusable, access::key_digest};
 
 /// The kinds that an origin may have at all: no other kind is known to be safe without the control plane's judgement.
-const KINDS: [ResourceKind; 2] = [ResourceKind::Route, ResourceKind::Upstream];
+const KINDS: [ResourceKind; 3] = [ResourceKind::Route, ResourceKind::Upstream, ResourceKind::Endpoints];
 
 /// Agents that may publish for one origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,8 +41,7 @@ impl Origin {
         }
         let known = kinds.iter().filter_map(|kind| ResourceKind::of_key(kind));
         let holder = |(at, holder): (usize, runtime::Holder)| {
-            let key = KeyDigest::try_from(holder.key.as_ref())
-                .map_err(|_| Unusable::new(format!("holders[{at}].key"), "is not a SHA-256: 32 octets"))?;
+            let key = key_digest(format!("holders[{at}].key"), &holder.key)?;
             Ok(Holder { name: holder.name, key })
         };
         Ok(Self {
@@ -71,7 +70,9 @@ mod tests {
 
     #[test]
     fn an_origin_has_the_kinds_that_are_known_and_safe() {
-        let origin = read(&["route", "upstream", "listener", "credential", "of-later"], vec![7; 32]).unwrap();
+        let origin =
+            read(&["route", "upstream", "endpoints", "listener", "credential", "of-later"], vec![7; 32])
+                .unwrap();
         assert_eq!(origin.kinds, KINDS.into());
         assert_eq!(origin.holders, [Holder { name: "agent-1".to_owned(), key: [7; 32] }]);
     }

@@ -1,10 +1,13 @@
 //! Runtime resources as they arrive: a key and opaque bytes, checked as what the key promises.
 
+use std::fmt;
+
 use hanse_proto::runtime::{self, resource::Kind};
 use prost::Message as _;
 
 use crate::{
-    Credential, Listener, Neighbour, Origin, Plan, Route, Secret, Subscription, Unusable, Upstream, features,
+    Credential, Endpoints, Listener, Neighbour, Origin, Plan, Route, Secret, Subscription, Unusable,
+    Upstream, features,
 };
 
 /// A key of a scope, taken apart. `docs/protocol.md` lists the spellings.
@@ -28,6 +31,8 @@ pub enum ResourceKind {
     Origin,
     /// `agent/NAME`, in the scope of a region's agents
     Neighbour,
+    /// `endpoints/ORGANIZATION/NAME`, in local scopes
+    Endpoints,
 }
 
 /// A resource that can be used.
@@ -43,6 +48,12 @@ pub enum Resource {
     Secret(Secret),
     Origin(Origin),
     Neighbour(Neighbour),
+    Endpoints(Endpoints),
+}
+
+/// The key of an Origin in its `runtime` scope: `origin/NAME`.
+pub fn origin_key(name: &impl fmt::Display) -> String {
+    format!("origin/{name}")
 }
 
 impl ResourceKind {
@@ -58,6 +69,7 @@ impl ResourceKind {
             "secret" => Self::Secret,
             "origin" => Self::Origin,
             "agent" => Self::Neighbour,
+            "endpoints" => Self::Endpoints,
             _ => return None,
         })
     }
@@ -73,6 +85,7 @@ impl ResourceKind {
             Kind::Secret(_) => Self::Secret,
             Kind::Origin(_) => Self::Origin,
             Kind::Neighbour(_) => Self::Neighbour,
+            Kind::Endpoints(_) => Self::Endpoints,
         }
     }
 }
@@ -89,6 +102,7 @@ pub fn check(expected: ResourceKind, bytes: &[u8]) -> Result<Resource, Unusable>
         Kind::Secret(secret) => Resource::Secret(Secret::new(secret)?),
         Kind::Origin(origin) => Resource::Origin(Origin::new(origin)?),
         Kind::Neighbour(neighbour) => Resource::Neighbour(Neighbour::new(neighbour)?),
+        Kind::Endpoints(endpoints) => Resource::Endpoints(Endpoints::new(endpoints)?),
     })
 }
 

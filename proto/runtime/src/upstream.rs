@@ -5,7 +5,9 @@ use std::time::Duration;
 use hanse_proto::runtime::{self, upstream::Host};
 use http::{HeaderValue, uri::Scheme};
 
-use crate::{CheckSettings, EjectionSettings, Endpoint, RetryPolicy, Trust, Unusable, is_authority, tls};
+use crate::{
+    CheckSettings, EjectionSettings, Endpoint, EndpointsFrom, RetryPolicy, Trust, Unusable, is_authority, tls,
+};
 
 /// The response's head must come within this time if an upstream says nothing.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -17,6 +19,8 @@ const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Upstream {
     /// At most 65,535.
     pub endpoints: Vec<Endpoint>,
+    /// Where endpoints come from instead, as long as they are there.
+    pub endpoints_from: Option<EndpointsFrom>,
     /// Up to the response's head.
     pub timeout: Duration,
     /// For TCP and TLS together.
@@ -73,11 +77,13 @@ impl Upstream {
             }
             Ok(endpoint)
         };
+        let from = upstream.endpoints_from.map(EndpointsFrom::new).transpose();
         let health = upstream.health_check.as_ref().map(CheckSettings::new).transpose();
         let ejection = upstream.ejection.as_ref().map(EjectionSettings::new).transpose();
         let retry = upstream.retry.as_ref().map(RetryPolicy::new).transpose();
         Ok(Self {
             endpoints: upstream.endpoints.iter().enumerate().map(endpoint).collect::<Result<_, _>>()?,
+            endpoints_from: from.map_err(|bad| bad.within("endpoints_from"))?,
             timeout: millis_or(upstream.timeout_ms, DEFAULT_TIMEOUT),
             connect_timeout: millis_or(upstream.connect_timeout_ms, DEFAULT_CONNECT_TIMEOUT),
             check: health.map_err(|bad| bad.within("health_check"))?,
@@ -129,6 +135,13 @@ mod tests {
             let host = Some(Host::HostName(bad.to_owned()));
             check(runtime::Upstream { host, ..upstream(&[]) }, "host_name");
         }
+        let from = |origin: &str, name: &str| {
+            let from = runtime::EndpointsFrom { origin: origin.to_owned(), name: name.to_owned() };
+            runtime::Upstream { endpoints_from: Some(from), ..upstream(&[]) }
+        };
+        check(from("", "pets"), "endpoints_from.origin");
+        check(from("east", ""), "endpoints_from.name");
+        Upstream::new(from("east", "pets")).unwrap();
         let asked = runtime::HealthCheck { path: "/".to_owned(), ..Default::default() };
         let with = |health| runtime::Upstream { health_check: Some(health), ..upstream(&[]) };
         check(with(asked.clone()), "health_check.interval_ms");

@@ -131,6 +131,18 @@ fn the_federation_key_and_its_commands() {
     recorded("control-add-key", &command(command::Body::AddKey(add)));
     recorded("control-use-key", &command(command::Body::UseKey(UseKey { version: 2 })));
     recorded("control-rotate-key", &command(command::Body::RotateKey(RotateKey {})));
+    let value = ResealedValue {
+        secret: Some(ResourceKey {
+            kind: "Secret".into(),
+            organization: "shop".into(),
+            name: "upstream".into(),
+        }),
+        field: "password".into(),
+        was: vec![8; 32].into(),
+        version: 2,
+        sealed: vec![9; 40].into(),
+    };
+    recorded("control-reseal", &command(command::Body::Reseal(Reseal { values: vec![value] })));
 }
 
 fn recovery_key() -> Option<RecoveryKey> {

@@ -123,7 +123,7 @@ fn calls() {
     recorded("raft-snapshot-part", &data);
     recorded("raft-snapshot-answer", &SnapshotResponse { vote: vote() });
     recorded("raft-federation-keys-of", &FederationKeysRequest { target: 6 });
-    let key = FederationKey { digest: vec![5; 32].into(), key: vec![9; 32].into() };
+    let key = FederationKey { key: vec![9; 32].into() };
     assert_eq!(format!("{key:?}"), "FederationKey(secret)");
     recorded("raft-federation-keys", &FederationKeysResponse { keys: vec![key] });
     recorded("raft-reports", &ReportsResponse { agents: vec![heard()], facts: Some(facts()) });

@@ -230,6 +230,29 @@ fn every_kind() {
             }),
         ),
         (
+            "endpoints",
+            Kind::Endpoints(Endpoints {
+                organization: "shop".into(),
+                name: "pets".into(),
+                endpoints: vec![Endpoint {
+                    weight: 1,
+                    https: false,
+                    host: "10.0.0.7".into(),
+                    port: 8080,
+                    base_path: String::new(),
+                }],
+            }),
+        ),
+        (
+            "upstream-from",
+            Kind::Upstream(Upstream {
+                organization: "shop".into(),
+                name: "pets".into(),
+                endpoints_from: Some(EndpointsFrom { origin: "east-cluster".into(), name: "pets".into() }),
+                ..Default::default()
+            }),
+        ),
+        (
             "neighbour",
             Kind::Neighbour(Neighbour {
                 name: "agent-1".into(),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hanse_api::answer::{ApplyRequest, AtRevision, Change};
+use hanse_api::answer::{Applied, ApplyRequest, AtRevision, Change, Proposal};
 use hanse_management::{Kind, ProblemName, ResourceKey};
 use hanse_topology::Name;
 
@@ -29,6 +29,12 @@ pub(super) enum Ended {
     Proposed,
     /// It is gone, or would be, at this revision.
     Deleted(u64),
+}
+
+/// What became of a request.
+enum Sent {
+    Proposed(Proposal),
+    Applied(Applied),
 }
 
 /// Deletes `keys` and what needs them, or proposes that.
@@ -66,18 +72,22 @@ pub(super) async fn run(client: &Client, args: &DeleteArgs, keys: &[ResourceKey]
         }
         let force_grants = args.force.force_grants;
         let options = ApplyOptions { dry_run: args.dry_run, prune: None, force_grants };
-        if let Some(reason) = &args.propose.propose {
-            let proposal = client.propose(&request(&listed), &options, reason).await?;
-            tell_proposed(&proposal, args.change.form())?;
-            return Ok(Ended::Proposed);
-        }
-        match client.request(&request(&listed), &options).await {
+        let request = request(&listed);
+        let sent = match &args.propose.propose {
+            Some(reason) => client.propose(&request, &options, reason).await.map(Sent::Proposed),
+            None => client.request(&request, &options).await.map(Sent::Applied),
+        };
+        match sent {
             Err(error) if is_race(&error) && races < RACES => {
                 races += 1;
                 before = Some((listed, error));
             }
             Err(error) => return Err(error),
-            Ok(applied) => {
+            Ok(Sent::Proposed(proposal)) => {
+                tell_proposed(&proposal, args.change.form())?;
+                return Ok(Ended::Proposed);
+            }
+            Ok(Sent::Applied(applied)) => {
                 let outcome = preview::Outcome { applied, preview };
                 tell(&outcome, args.change.form())?;
                 if !args.with_made && !args.dry_run {
@@ -190,9 +200,22 @@ fn agree(yes: bool, count: usize, ask: impl FnOnce(String) -> Option<String>) ->
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use axum::{
+        Router,
+        extract::Request,
+        response::{IntoResponse as _, Response},
+    };
+    use clap::Parser as _;
+    use http::{Method, StatusCode};
     use serde_json::json;
 
     use super::*;
+    use crate::{
+        args::{Cli, Command},
+        client::tests::client_of,
+    };
 
     fn listed(changes: serde_json::Value) -> Listed {
         let changes: Vec<Change> = serde_json::from_value(changes).unwrap();
@@ -232,6 +255,43 @@ mod tests {
         let refused = check_no_more(&before, &listed(json!([api(), revision(1), binding]))).unwrap_err();
         assert_eq!(refused.exit, Exit::Conflict);
         assert!(refused.to_string().contains("Binding shop/orders-x came to need it"), "{refused}");
+    }
+
+    /// A server where the Plan `gold` changes between the first list and the first proposal.
+    async fn play(script: Arc<Mutex<Vec<String>>>, request: Request) -> Response {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let tries = {
+            let mut script = script.lock().unwrap();
+            script.push(format!("{method} {path}"));
+            script.iter().filter(|asked| asked.starts_with("POST")).count()
+        };
+        let change = json!({"kind": "Plan", "organization": "default", "name": "gold", "action": "deleted", "revision": 5 + tries});
+        let (status, body) = match (method, tries) {
+            (Method::DELETE, _) => (200, json!({"revision": 9, "changes": [change]})),
+            (_, 1) => {
+                (412, json!({"type": "urn:hanse:problem:stale", "status": 412, "detail": "D", "remedy": "R"}))
+            }
+            _ => {
+                let proposal = Proposal { number: 7, ..Proposal::default() };
+                (200, json!(proposal))
+            }
+        };
+        (StatusCode::from_u16(status).unwrap(), body.to_string()).into_response()
+    }
+
+    #[tokio::test]
+    async fn a_proposal_is_made_anew_after_a_race_as_a_delete_is() {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let script = asked.clone();
+        let router = Router::new().fallback(move |request: Request| play(script.clone(), request));
+        let (client, _dir) = client_of(router).await;
+        let line = ["hanse", "delete", "plan", "gold", "--cascade", "--yes", "--propose", "why"];
+        let Command::Delete(args) = Cli::try_parse_from(line).unwrap().command else { panic!() };
+        let key = ResourceKey::owned(Kind::Plan, client.organization.clone(), Name::new("gold").unwrap());
+        let ended = run(&client, &args, &[key]).await.unwrap();
+        assert!(matches!(ended, Ended::Proposed));
+        let proposals = asked.lock().unwrap().iter().filter(|asked| *asked == "POST /v1/apply").count();
+        assert_eq!(proposals, 2, "{asked:?}");
     }
 
     #[test]

@@ -118,7 +118,7 @@ pub struct Applied {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
     /// How many more warnings there are; absent: none.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "super::is_zero")]
     #[schema(required = false)]
     pub warnings_left_out: u64,
     /// Present and true when nothing was written; `revision` is then the one it was tried on.
@@ -127,10 +127,6 @@ pub struct Applied {
     /// In a dry run: the Environments for which a second owner must approve the change; absent: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needs_approval: Vec<String>,
-}
-
-fn is_zero(count: &u64) -> bool {
-    *count == 0
 }
 
 /// Something of a resource that was accepted although it does not hold yet: a field that gateways do not act on, a Binding that is
@@ -177,7 +173,7 @@ pub struct Deleted {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
     /// How many more warnings there are; absent: none.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "super::is_zero")]
     #[schema(required = false)]
     pub warnings_left_out: u64,
     /// Present and true when nothing was deleted; `revision` is then the one it was tried on.

@@ -13,7 +13,8 @@ pub struct FederationKey {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub recovery_key: Option<RecoveryKey>,
-    /// Whether another version is on its way: it is made, or waits until every control node has it.
+    /// Whether a rotation is under way: another version is made, or waits until every control node has it, or values of Secrets are not
+    /// sealed with it yet.
     pub rotating: bool,
     /// The oldest first.
     pub items: Vec<FederationKeyVersion>,
@@ -43,6 +44,8 @@ pub struct FederationKeyVersion {
     pub digest: String,
     /// The revision that brought it.
     pub made_at: u64,
+    /// How many values of Secrets are sealed with it. Those of a retired version are sealed anew with the active one.
+    pub values: u64,
     /// Of a pending or active version, the control nodes that said that they lack it; absent when there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lacked_by: Vec<String>,
@@ -58,7 +61,7 @@ words! {
         Pending = "pending",
         /// Secrets are sealed with it.
         Active = "active",
-        /// It was active: what was sealed with it opens.
+        /// It was active: what is sealed with it opens, and is sealed anew with the active version.
         Retired = "retired",
         /// It was never used, and will not be.
         Skipped = "skipped",

@@ -38,13 +38,9 @@ pub struct Status {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub duplicates: Vec<DuplicateName>,
     /// How many proposals wait for an approval, of those that the token may see; absent: none.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "super::is_zero")]
     #[schema(required = false)]
     pub proposals: u64,
-}
-
-fn is_zero(count: &u64) -> bool {
-    *count == 0
 }
 
 /// One history of the state.
@@ -200,6 +196,9 @@ pub struct QuarantinedResource {
     pub reason: String,
     /// Whether the gateway goes on with an earlier version.
     pub last_good: bool,
+    /// Whether it is in use as the gateway received it, and only something that it refers to is not there: endpoints of an Origin.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_use: bool,
     /// The revision that made it so; absent where that is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]

@@ -1,8 +1,8 @@
 //! The federation key, its rotation and the recovery key.
 
 use hanse_api::answer;
-use hanse_management::Digest;
-use hanse_state::{CommandBody, State, port::Facts, server_identity};
+use hanse_management::{Digest, ResourceKey, kinds::SealedValue};
+use hanse_state::{CommandBody, ResealedValue, State, port::Facts, server_identity};
 use serde_json::{Value, json};
 
 use crate::request::{Answer, Api};
@@ -91,6 +91,55 @@ async fn versions_are_listed_with_the_nodes_that_lack_them() {
     say(&api, &[(1, 1), (2, 0), (3, 3)]);
     let status = api.get("/v1/status").send().await.expect(200).json;
     assert_eq!((node(0, &status), node(1, &status), node(2, &status)), (None, Some(json!(1)), None));
+    // A revoked node gets no version any more: neither view says that it lacks one.
+    let control_nodes = ["cp-1", "cp-2", "cp-3"].map(|node| hanse_topology::Name::new(node).unwrap()).into();
+    let (keys, known_keys) = (Vec::new(), Vec::new());
+    api.node.run(CommandBody::Revoke { identity: server_identity("cp-2"), control_nodes, keys, known_keys });
+    let status = api.get("/v1/status").send().await.expect(200).json;
+    assert_eq!(node(1, &status), None);
+    assert_eq!(listed(&api).await["items"][0].get("lackedBy"), None);
+}
+
+/// The numbers of the versions that have values, with how many; and whether a rotation is under way.
+async fn sealed_values(api: &Api) -> (Vec<(u32, u64)>, bool) {
+    let keys: answer::FederationKey = serde_json::from_value(listed(api).await).unwrap();
+    let values = keys.items.iter().map(|item| (item.version, item.values));
+    (values.filter(|(_, values)| *values > 0).collect(), keys.rotating)
+}
+
+#[tokio::test]
+async fn a_rotation_is_over_when_every_value_is_sealed_with_the_active_version() {
+    let api = Api::furnished().await;
+    api.node.make_key();
+    assert_eq!(sealed_values(&api).await, (vec![], false));
+    let path = |name: &str| format!("/v1/organizations/default/secrets/{name}");
+    let put = async |name: &str, data: Value| {
+        let body = json!({"spec": {"type": "opaque", "data": data}});
+        api.put(&path(name)).json(body).send().await.expect(201);
+    };
+    put("a", json!({"user": "1", "password": "2"})).await;
+    assert_eq!(sealed_values(&api).await, (vec![(1, 2)], false));
+    api.node.make_key();
+    put("b", json!({"user": "1"})).await;
+    assert_eq!(sealed_values(&api).await, (vec![(1, 2), (2, 1)], true));
+
+    let before = api.get(&path("a")).send().await.expect(200);
+    let reseal = |number: usize| {
+        let state = api.node.state();
+        let anew = |(secret, field, present): (&ResourceKey, &str, &SealedValue)| ResealedValue {
+            secret: secret.clone(),
+            field: field.to_owned(),
+            was: Digest::of(&present.sealed).0,
+            sealed: SealedValue { version: 2, sealed: present.sealed.clone(), same_as: None },
+        };
+        api.node.run(CommandBody::Reseal(state.outdated_values().take(number).map(anew).collect()));
+    };
+    reseal(1);
+    assert_eq!(sealed_values(&api).await, (vec![(1, 1), (2, 2)], true));
+    reseal(9);
+    assert_eq!(sealed_values(&api).await, (vec![(2, 3)], false));
+    let after = api.get(&path("a")).send().await.expect(200);
+    assert_eq!((after.header("etag"), &after.json), (before.header("etag"), &before.json));
 }
 
 #[tokio::test]

@@ -8,8 +8,9 @@ use std::{
     time::Duration,
 };
 
+use hanse_process::seeded;
+
 use super::{LogError, records};
-use crate::seeded::seeded;
 
 /// sled's own default is 1 GiB. Reads mostly come from the tail in memory.
 const CACHE_BYTES: u64 = 64 << 20;

@@ -9,16 +9,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hanse_process::seeded;
+
 use super::{
     LogError, LogPlace,
     disk::{Disk, LogSummary},
     rebuild,
     witness::{self, Witness, WitnessFile},
 };
-use crate::{
-    seeded::seeded,
-    type_config::{Entry, LogId, Vote},
-};
+use crate::type_config::{Entry, LogId, Vote};
 
 /// The synced witness may be this many entries behind the log: so many could go unnoticed if a loss of power also damaged
 /// the log. Two syncs for that many appends, which need one each, are no burden.

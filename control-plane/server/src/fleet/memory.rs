@@ -323,7 +323,8 @@ fn quarantined(said: &sync::Quarantined) -> Quarantined {
     Quarantined {
         key: said.key.clone(),
         received: said.received.to_vec(),
-        last_good: !said.effective.is_empty(),
+        in_use: !said.received.is_empty() && said.effective == said.received,
+        last_good: !said.effective.is_empty() && said.effective != said.received,
         field: said.field.clone(),
         reason: said.reason.clone(),
         current: false,

@@ -19,8 +19,9 @@ const RELAYS: usize = 3;
 /// A relay that was silent for so long is replaced. A restart of its machine takes less. The others deliver meanwhile.
 const SILENT_FOR: Duration = Duration::from_secs(60);
 /// An agent that says another address than before has it once it said so for this long. Two processes with one name and two addresses
-/// would otherwise change the state with each report.
-const ADDRESS_HOLDS_AFTER: Duration = Duration::from_secs(60);
+/// would otherwise change the state with each report. Each change is an entry of the audit: a stolen agent makes 240 of them a day at
+/// most, about as many as it may make with join tokens.
+const ADDRESS_HOLDS_AFTER: Duration = Duration::from_secs(360);
 
 /// See the module.
 pub(crate) struct Neighbours;

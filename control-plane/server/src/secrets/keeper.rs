@@ -72,21 +72,25 @@ impl Keeper {
 
     /// Until the shutdown: looks whenever the state changes, and while a version is missing.
     pub(crate) async fn run(self, shutdown: Shutdown) {
-        let (mut look_at, mut said) = (Instant::now(), Vec::new());
+        let (mut look_at, mut lacks, mut makes) = (Instant::now(), Said::default(), Said::default());
         loop {
             let state = self.replicated.current();
             let mut missing = self.missing(&state);
             if !missing.is_empty() && look_at <= Instant::now() {
-                tokio::select! {
+                let complaint = tokio::select! {
                     () = shutdown.wait() => return,
-                    () = self.look_for(state.federation_keys(), &missing, said != missing) => {}
+                    complaint = self.look_for(state.federation_keys(), &missing) => complaint,
+                };
+                if let Some(why) = lacks.news(complaint) {
+                    warn!(why, "a version of the federation key is missing here; looking for it again");
                 }
                 look_at = Instant::now() + LOOK_AGAIN;
-                said = missing;
                 missing = self.missing(&state);
             }
             self.metrics.missing.set(i64::try_from(missing.len()).unwrap_or(i64::MAX));
-            self.make_candidate(&state).await;
+            if let Some(why) = makes.news(self.make_candidate(&state).await.err()) {
+                error!(why, "the next version of the federation key cannot be kept");
+            }
             let is_missing = !missing.is_empty();
             tokio::select! {
                 () = shutdown.wait() => return,
@@ -105,32 +109,33 @@ impl Keeper {
         self.held.borrow().keyring.missing(keys, is_wanted).collect()
     }
 
-    /// Looks for these versions in the operator's pair, then at one control node after the other. A failure is told if it `is_news`.
-    async fn look_for(&self, keys: &FederationKeys, missing: &[u32], is_news: bool) {
+    /// Looks for these versions in the operator's pair, then at one control node after the other. Why one is still missing.
+    async fn look_for(&self, keys: &FederationKeys, missing: &[u32]) -> Option<String> {
         let wanted = |number: &u32| Some((*number, keys.get(*number)?));
         let mut wanted: Vec<_> = missing.iter().filter_map(wanted).collect();
-        if let Some(found) = self.unwrapped(&wanted, is_news).await {
-            self.take_in(&mut wanted, found).await;
-        }
+        let mut complaint = match self.unwrapped(&wanted).await {
+            Ok(found) => self.take_in(&mut wanted, found).await.err(),
+            Err(why) => Some(why),
+        };
         for other in self.others.others() {
             if wanted.is_empty() {
-                return;
+                return None;
             }
             match self.others.ask(&other).await {
                 Ok(told) => {
                     let key = |told: FederationKey| <[u8; 32]>::try_from(&told.key[..]).ok().map(Key::from);
-                    self.take_in(&mut wanted, told.into_iter().filter_map(key).collect()).await;
+                    let found = told.into_iter().filter_map(key).collect();
+                    complaint = complaint.or(self.take_in(&mut wanted, found).await.err());
                 }
                 Err(why) => debug!(node = other.name, why, "a control node tells no federation key"),
             }
         }
-        if let Some((number, _)) = wanted.first().filter(|_| is_news) {
-            warn!(version = number, "a version of the federation key is missing here; looking for it again");
-        }
+        let (number, _) = wanted.first()?;
+        Some(complaint.unwrap_or_else(|| format!("no control node has told version {number} yet")))
     }
 
-    /// The keys of these versions that the recovery pair opens. `None`: it is not here.
-    async fn unwrapped(&self, wanted: &[(u32, &KeyVersion)], is_news: bool) -> Option<Vec<Key>> {
+    /// The keys of these versions that the recovery pair opens: none, if it is not here. An error says why it is of no use.
+    async fn unwrapped(&self, wanted: &[(u32, &KeyVersion)]) -> Result<Vec<Key>, String> {
         let dir = self.recovery.clone();
         let wanted: Vec<_> = wanted.iter().map(|(number, version)| (*number, (*version).clone())).collect();
         // What an operator plugs in may be slow, and there may be a thousand versions.
@@ -142,25 +147,22 @@ impl Keeper {
             };
             Ok(Some(wanted.iter().filter_map(unwrap).collect::<Vec<_>>()))
         });
-        let keys = match opened.await.ok()? {
-            Ok(keys) => keys?,
-            Err::<_, PkiError>(error) => {
-                if is_news {
-                    warn!(error = %telemetry::causes(&error), "the recovery pair cannot be used");
-                }
-                return None;
-            }
-        };
-        if keys.is_empty() && is_news {
-            warn!(
+        match opened.await {
+            Ok(Ok(Some(keys))) if keys.is_empty() => Err(
                 "the recovery pair in pki/recovery opens no version of the federation key: it is not the present one"
-            );
+                    .to_owned(),
+            ),
+            Ok(Ok(found)) => Ok(found.unwrap_or_default()),
+            Ok(Err::<_, PkiError>(error)) => {
+                Err(format!("the recovery pair cannot be used: {}", telemetry::causes(&error)))
+            }
+            Err(_) => Err("reading the recovery pair panicked".to_owned()),
         }
-        Some(keys)
     }
 
-    /// Keeps the keys that are wanted, and are what they should be.
-    async fn take_in(&self, wanted: &mut Vec<(u32, &KeyVersion)>, found: Vec<Key>) {
+    /// Keeps the keys that are wanted, and are what they should be. An error says why one cannot be kept.
+    async fn take_in(&self, wanted: &mut Vec<(u32, &KeyVersion)>, found: Vec<Key>) -> Result<(), String> {
+        let mut kept = Ok(());
         for key in found {
             let digest = key.digest();
             let Some(at) = wanted.iter().position(|(_, version)| version.digest == digest) else { continue };
@@ -171,7 +173,10 @@ impl Keeper {
                     error!(error = %telemetry::causes(&error), "a version of the federation key is kept in memory only");
                 }
                 Err(error) => {
-                    error!(error = %telemetry::causes(&error), "a version of the federation key cannot be kept");
+                    kept = Err(format!(
+                        "a version that was found cannot be kept: {}",
+                        telemetry::causes(&error)
+                    ));
                     continue;
                 }
             }
@@ -179,6 +184,7 @@ impl Keeper {
             let (version, _) = wanted.remove(at);
             info!(version, "this control node has a version of the federation key");
         }
+        kept
     }
 
     /// Writes a key to disk, durably.
@@ -192,23 +198,18 @@ impl Keeper {
         self.held.send_modify(|held| held.keyring = Arc::new(held.keyring.with(key)));
     }
 
-    /// On the leader: makes the key that becomes the next version, where one is wanted.
-    async fn make_candidate(&self, state: &State) {
-        let Some(turn) = self.turn(state) else { return };
+    /// On the leader: makes the key that becomes the next version, where one is wanted. An error says why it cannot be kept.
+    async fn make_candidate(&self, state: &State) -> Result<(), String> {
+        let Some(turn) = self.turn(state) else { return Ok(()) };
         if self.held.borrow().candidate.as_ref().is_some_and(|candidate| candidate.turn == turn) {
-            return;
+            return Ok(());
         }
         let key = Key::generate();
         // One that is in memory only could be the only copy of what seals Secrets.
-        match self.write(&key).await {
-            Ok(()) => {
-                self.hold(key.clone());
-                self.held.send_modify(|held| held.candidate = Some(Candidate { turn, key }));
-            }
-            Err(error) => {
-                error!(error = %telemetry::causes(&error), "the next version of the federation key cannot be kept");
-            }
-        }
+        self.write(&key).await.map_err(|error| telemetry::causes(&error).to_string())?;
+        self.hold(key.clone());
+        self.held.send_modify(|held| held.candidate = Some(Candidate { turn, key }));
+        Ok(())
     }
 
     /// Whether this node is to make a key, and what for.
@@ -221,6 +222,19 @@ impl Keeper {
             .pending()
             .is_some_and(|(_, version)| self.held.borrow().keyring.key(&version.digest).is_none());
         if leads && (keys.wants_new() || lacks_pending) { Turn::of(keys) } else { None }
+    }
+}
+
+/// The last complaint about one matter. The Keeper tries again each second, and the log has each complaint once.
+#[derive(Debug, Default)]
+struct Said(Option<String>);
+
+impl Said {
+    /// The complaint, if it is another one than the last. `None`: all is well.
+    fn news(&mut self, complaint: Option<String>) -> Option<&str> {
+        let is_news = self.0 != complaint;
+        self.0 = complaint;
+        self.0.as_deref().filter(|_| is_news)
     }
 }
 

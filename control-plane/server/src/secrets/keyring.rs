@@ -50,8 +50,7 @@ impl Keyring {
     /// The keys that are here, of those that `state` lists: what another control node may be told.
     pub(crate) fn told(&self, state: &State) -> Vec<FederationKey> {
         let told = |(_, version): (u32, &hanse_state::KeyVersion)| {
-            let key = self.key(&version.digest)?.bytes().to_vec().into();
-            Some(FederationKey { digest: version.digest.to_vec().into(), key })
+            Some(FederationKey { key: self.key(&version.digest)?.bytes().to_vec().into() })
         };
         state.federation_keys().versions().filter_map(told).collect()
     }

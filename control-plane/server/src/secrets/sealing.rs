@@ -19,12 +19,10 @@ impl Sealing for Keys {
         let ToSeal { secret, field, version, present } = value;
         let place = place(secret, field)?;
         let key = key(&keyring, keys, version)?;
-        let sealed = cipher::seal(key, version, place, data.as_bytes());
-        // What does not open is lost for good: it is tried before anything rests on it.
-        if cipher::open(key, version, place, &sealed).as_deref() != Some(data.as_bytes()) {
-            return Err(Problem::new(ProblemName::Internal, format!("{secret}: sealed data does not open"))
-                .remedy("report it; nothing was changed"));
-        }
+        let sealed = sealed(key, version, place, data.as_bytes()).ok_or_else(|| {
+            Problem::new(ProblemName::Internal, format!("{secret}: sealed data does not open"))
+                .remedy("report it; nothing was changed")
+        })?;
         let same_as = match present.filter(|present| present.version != version) {
             Some(present) => {
                 let key = self::key(&keyring, keys, present.version)?;
@@ -36,6 +34,13 @@ impl Sealing for Keys {
         };
         Ok(SealedValue { version, sealed, same_as })
     }
+}
+
+/// Seals data, and opens it again: what does not open is lost for good, so it is tried before anything rests on it. `None`: it does not
+/// open.
+pub(super) fn sealed(key: &Key, version: u32, place: Place<'_>, data: &[u8]) -> Option<Vec<u8>> {
+    let sealed = cipher::seal(key, version, place, data);
+    (cipher::open(key, version, place, &sealed).as_deref() == Some(data)).then_some(sealed)
 }
 
 pub(super) fn place<'a>(secret: &'a ResourceKey, field: &'a str) -> Result<Place<'a>, Problem> {

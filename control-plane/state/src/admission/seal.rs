@@ -2,7 +2,7 @@
 
 use hanse_management::{
     Problem, ProblemName, ResourceKey, Spec,
-    kinds::{SealedValue, SecretSpec, SecretValue},
+    kinds::{SecretSpec, SecretValue},
 };
 
 use crate::{
@@ -46,7 +46,7 @@ fn seal_values(
 ) -> Result<(), Problem> {
     for (field, value) in &mut secret.data {
         let SecretValue::Text(data) = value else { continue };
-        let present = present(seal.state, key, field);
+        let present = seal.state.sealed_value(key, field);
         let sealed = seal.by.seal(
             seal.state.federation_keys(),
             ToSeal { secret: key, field, version, present },
@@ -55,10 +55,6 @@ fn seal_values(
         *value = SecretValue::Sealed(sealed);
     }
     Ok(())
-}
-
-fn present<'a>(state: &'a State, key: &ResourceKey, field: &str) -> Option<&'a SealedValue> {
-    state.get(key)?.spec.private_data()?.data.get(field)?.sealed()
 }
 
 /// The version that Secrets are sealed with.

@@ -4,12 +4,19 @@ use hanse_management::{Kind, Problem, ProblemName, ResourceKey, Spec, kinds::Tok
 use hanse_topology::Name;
 
 use super::Effects;
-use crate::{Command, Origin, Resource, State};
+use crate::{Command, Resource, State};
 
 /// Refuses a command of an operator whose Token is gone, is another one by now, or has expired. So a deleted Token changes nothing
 /// from the revision of its deletion on, whichever node was asked. A node's own command has no Token.
 pub(super) fn check_token(state: &State, command: &Command, now_ms: u64) -> Result<(), Problem> {
-    if command.origin.role.is_none() || is_good(state, &command.actor, &command.origin, now_ms) {
+    let origin = &command.origin;
+    let is_good = |(token, spec): (&Resource, &TokenSpec)| {
+        Some(spec.role) == origin.role
+            && spec.organization == origin.organization
+            && spec.owner(&token.key.name) == origin.owner
+            && !spec.has_expired(now_ms)
+    };
+    if origin.role.is_none() || token(state, &command.actor).is_some_and(is_good) {
         return Ok(());
     }
     let detail =
@@ -23,16 +30,6 @@ pub(super) fn check_token(state: &State, command: &Command, now_ms: u64) -> Resu
 pub(super) fn token<'a>(state: &'a State, actor: &str) -> Option<(&'a Resource, &'a TokenSpec)> {
     let token = state.get(&ResourceKey::global(Kind::Token, Name::new(actor).ok()?))?;
     if let Spec::Token(spec) = &token.spec { Some((token, spec)) } else { None }
-}
-
-/// Whether the actor's Token is there, gives the right that `origin` says, and has not expired.
-pub(super) fn is_good(state: &State, actor: &str, origin: &Origin, now_ms: u64) -> bool {
-    token(state, actor).is_some_and(|(token, spec)| {
-        Some(spec.role) == origin.role
-            && spec.organization == origin.organization
-            && spec.owner(&token.key.name) == origin.owner
-            && !spec.has_expired(now_ms)
-    })
 }
 
 /// Refuses what reaches beyond the one organization that the actor may write. A cascade and a prune are found here, too.

@@ -6,11 +6,11 @@ mod room;
 
 use std::collections::BTreeSet;
 
-use hanse_management::{Problem, ProblemName, ResourceKey};
+use hanse_management::{Problem, ProblemName};
 use hanse_topology::Name;
 
 use super::{Effects, actor, resources};
-use crate::{AuditChange, Change, Command, Proposal, State, validate::guarded::Concerned};
+use crate::{AuditChange, Change, Command, Proposal, State, listed::listed, validate::guarded::Concerned};
 
 #[cfg(test)]
 pub(crate) use room::{MAX_OF_OWNER, MAX_WAITING};
@@ -159,12 +159,9 @@ impl State {
 
 /// The refusal of a change that a second owner must approve.
 pub(super) fn needed(guarded: &BTreeSet<Name>) -> Problem {
-    let named = guarded.iter().take(NAMED).map(Name::as_str).collect::<Vec<_>>().join(", ");
-    let more = guarded.len().saturating_sub(NAMED);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let named = listed(guarded.iter(), NAMED);
     let several = if guarded.len() > 1 { "s" } else { "" };
-    let detail =
-        format!("a change of Environment{several} {named}{more} needs the approval of a second owner");
+    let detail = format!("a change of Environment{several} {named} needs the approval of a second owner");
     Problem::new(ProblemName::ApprovalNeeded, detail).remedy(
         "nothing was changed: propose it, with --propose REASON of hanse apply, import, publish, promote, rollback or delete, or \
          as POST /v1/apply?propose=REASON; then a token of another owner approves it: hanse approval approve NUMBER",
@@ -204,9 +201,4 @@ fn overtaken(proposal: &Proposal, problem: Problem) -> Problem {
     Problem::new(ProblemName::Stale, detail)
         .at(problem.field)
         .remedy("reject it, and propose it again on what is there now")
-}
-
-/// The effects as a list of keys, for words.
-pub(crate) fn keys_of(proposal: &Proposal) -> impl ExactSizeIterator<Item = &ResourceKey> {
-    proposal.effects.iter().map(|effect| &effect.key)
 }

@@ -56,13 +56,14 @@ pub(super) fn apply(
     restored::settle(&mut draft, changes, numbered)?;
     bindings::settle(&mut draft);
     let consent = Consent { forced: force_grants, sight: sight.cloned() };
-    consistency::check(draft.before, draft.next, &draft.touched, &consent)?;
+    let affected = consistency::check(draft.before, draft.next, &draft.touched, &consent)?;
     origins::check(draft.next, &draft.touched)?;
     // A dump is taken back with the Bindings that are cut off. The Bindings that need its ApiRevisions may come in a later part of it.
     if !restored::any(changes) {
         egress::check(draft.before, draft.next, &draft.touched)?;
         revisions::drop_oldest(&mut draft);
     }
-    let guarded = guarded::concerned(draft.before, draft.next, &draft.touched);
+    // What is dropped as the oldest was used by no Binding, so it concerns no Environment.
+    let guarded = guarded::concerned(draft.before, draft.next, &affected);
     Ok(Effects { guarded, ..draft.into_effects() })
 }

@@ -53,10 +53,10 @@ pub(super) fn revoke(
             }
             keep_quorum(state, name, control_nodes)?;
         }
-        Place::Agent(..) if !state.members.contains_key(identity) => {
+        Place::Agent if !state.members.contains_key(identity) => {
             return nobody(format!("no agent has joined as {identity}"));
         }
-        Place::Agent(..) => {}
+        Place::Agent => {}
         Place::Gateway(region) => {
             if state.get(&ResourceKey::global(Kind::Region, region.clone())).is_none() {
                 return nobody(format!("there is no Region {region}"));

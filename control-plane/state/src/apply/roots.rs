@@ -108,8 +108,7 @@ pub(super) fn drop_root(state: &mut State, key: &RootId) -> Result<Effects, Prob
 }
 
 fn unknown(key: &RootId) -> Problem {
-    let named: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
-    Problem::new(ProblemName::NotFound, format!("no root {named} is believed"))
+    Problem::new(ProblemName::NotFound, format!("no root {} is believed", hex::encode(key)))
         .at("path: root")
         .remedy("hanse root list shows which are; hanse root trust adds one")
 }

@@ -6,6 +6,7 @@ mod join;
 mod keys;
 mod properties;
 mod proposal;
+mod reseal;
 mod resources;
 mod revisions;
 mod revocation;

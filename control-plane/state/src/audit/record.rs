@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     Accepted, ChangeResult, Command, CommandBody, MintedToken, NeighbourAt, Proposal, ProposedEffect, State,
-    apply::keys_of,
+    listed::listed,
 };
 
 /// How many bytes the fields of one entry may have: a screen of them. Most commands have less than 1 KiB. The names of the resources
@@ -128,16 +128,8 @@ fn minted(token: &MintedToken) -> String {
 fn neighbours(region: &Name, agents: &[NeighbourAt]) -> String {
     let (relays, others): (Vec<_>, Vec<_>) = agents.iter().partition(|agent| agent.relay);
     let places = |agents: Vec<&NeighbourAt>| {
-        let named: Vec<_> = agents
-            .iter()
-            .take(MAX_AGENTS)
-            .map(|agent| format!("{} at {}", agent.name, agent.address))
-            .collect();
-        match agents.len().saturating_sub(MAX_AGENTS) {
-            _ if agents.is_empty() => "none".to_owned(),
-            0 => named.join(", "),
-            more => format!("{} and {more} more", named.join(", ")),
-        }
+        let at = |agent: &&NeighbourAt| format!("{} at {}", agent.name, agent.address);
+        if agents.is_empty() { "none".to_owned() } else { listed(agents.iter().map(at), MAX_AGENTS) }
     };
     format!("set agents of {region}: relays {}; others {}", places(relays), places(others))
 }
@@ -153,7 +145,7 @@ fn what(command: &Command, before: &State, next: &State) -> String {
             format!("record {identity}{}", with_key(before, identity, key_digest))
         }
         CommandBody::StartLineage(lineage) => {
-            format!("start lineage {}/{}", lineage.generation, hex(&lineage.id))
+            format!("start lineage {}/{}", lineage.generation, hex::encode(lineage.id))
         }
         CommandBody::Revoke { identity, .. } => {
             format!("revoke {identity}{}", keys(&refused(next, identity)))
@@ -168,9 +160,9 @@ fn what(command: &Command, before: &State, next: &State) -> String {
         #[cfg(feature = "next")]
         CommandBody::SetMotto(_) => "set motto".to_owned(),
         CommandBody::Finalize { version, .. } => format!("finalize version {version}"),
-        CommandBody::TrustRoot { fresh, .. } => format!("trust root {}", hex(&fresh.key)),
-        CommandBody::UseRoot(key) => format!("issue from root {}", hex(key)),
-        CommandBody::DropRoot(key) => format!("drop root {}", hex(key)),
+        CommandBody::TrustRoot { fresh, .. } => format!("trust root {}", hex::encode(fresh.key)),
+        CommandBody::UseRoot(key) => format!("issue from root {}", hex::encode(key)),
+        CommandBody::DropRoot(key) => format!("drop root {}", hex::encode(key)),
         CommandBody::Propose { .. } => next.proposal(next.proposals.made).map_or_else(String::new, |made| {
             let Proposal { number, reason, .. } = &**made;
             let (until, force) = (made.expires(), force(made));
@@ -195,10 +187,19 @@ fn what(command: &Command, before: &State, next: &State) -> String {
         }
         CommandBody::UseKey { version } => format!("use federation key {version}"),
         CommandBody::RotateKey => "rotate the federation key".to_owned(),
+        CommandBody::Reseal(_) => resealed(before, next),
         CommandBody::RecordMinted { token, .. } => minted(token),
         CommandBody::SetNeighbours { region, agents } => neighbours(region, agents),
         CommandBody::DropAudit { through, .. } => format!("drop audit through {through}"),
     }
+}
+
+/// How many values of Secrets were sealed anew, and how many are to be.
+fn resealed(before: &State, next: &State) -> String {
+    let version = next.federation_keys().active().map_or(0, |(version, _)| version);
+    let (were, are) = (before.outdated_values().count(), next.outdated_values().count());
+    let sealed = were.saturating_sub(are);
+    format!("seal values anew with federation key {version}: {sealed}; left under earlier ones: {are}")
 }
 
 /// Who proposed what is decided, and why.
@@ -217,15 +218,12 @@ fn force(proposal: &Proposal) -> &'static str {
 
 /// What ties the entries of one proposal to each other.
 fn digest(proposal: &Proposal) -> String {
-    format!("effects sha256:{}", hex(&proposal.digest()))
+    format!("effects sha256:{}", hex::encode(proposal.digest()))
 }
 
 /// The first of the resources that a proposal changes.
 fn changed_by(proposal: &Proposal) -> String {
-    let keys = keys_of(proposal);
-    let more = keys.len().saturating_sub(MAX_KEYS);
-    let named = keys.take(MAX_KEYS).map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    if more == 0 { named } else { format!("{named} and {more} more") }
+    listed(proposal.effects.iter().map(|effect| &effect.key), MAX_KEYS)
 }
 
 /// The key that a node comes with, and the one that it had before.
@@ -245,19 +243,13 @@ fn refused<'a>(state: &'a State, identity: &str) -> Vec<&'a [u8; 32]> {
 
 /// Some keys, and how many more there are.
 fn keys(keys: &[&[u8; 32]]) -> String {
-    let named: Vec<_> = keys.iter().take(MAX_KEYS).map(|key| short(key)).collect();
-    match keys.len().saturating_sub(MAX_KEYS) {
-        _ if keys.is_empty() => String::new(),
-        0 => format!(" with keys {}", named.join(", ")),
-        more => format!(" with keys {} and {more} more", named.join(", ")),
+    if keys.is_empty() {
+        return String::new();
     }
+    format!(" with keys {}", listed(keys.iter().map(|key| short(key)), MAX_KEYS))
 }
 
 /// The beginning of a key's SHA-256: enough to compare it with a certificate.
 fn short(key: &[u8; 32]) -> String {
-    hex(&key[..8])
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&key[..8])
 }

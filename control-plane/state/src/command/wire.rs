@@ -1,13 +1,17 @@
 //! Commands and outcomes as they are sent and stored.
 
 use bytes::Bytes;
-use hanse_management::{Problem, ResourceKey, kinds::TokenRole, manifest::Restored};
+use hanse_management::{
+    Problem, ResourceKey,
+    kinds::{SealedValue, TokenRole},
+    manifest::Restored,
+};
 use hanse_proto::{InvalidMessage, control as proto, sync};
 use hanse_topology::{Labels, Name};
 
 use super::{
     Accepted, Action, Change, ChangeResult, Command, CommandBody, JournalEntry, MintedToken, NeighbourAt,
-    Origin, Outcome,
+    Origin, Outcome, ResealedValue,
 };
 use crate::{
     Incumbent, Lineage, RootCertificate, SeatAsked, federation_key, resource::wire::spec_from_proto,
@@ -156,6 +160,9 @@ impl CommandBody {
             }
             Self::UseKey { version } => Body::UseKey(proto::UseKey { version: *version }),
             Self::RotateKey => Body::RotateKey(proto::RotateKey {}),
+            Self::Reseal(values) => {
+                Body::Reseal(proto::Reseal { values: values.iter().map(ResealedValue::to_proto).collect() })
+            }
         }
     }
 
@@ -235,6 +242,31 @@ impl CommandBody {
             Body::AddKey(add) => federation_key::wire::add_key(add)?,
             Body::UseKey(proto::UseKey { version }) => Self::UseKey { version },
             Body::RotateKey(proto::RotateKey {}) => Self::RotateKey,
+            Body::Reseal(reseal) => Self::Reseal(
+                reseal.values.into_iter().map(ResealedValue::from_proto).collect::<Result<_, _>>()?,
+            ),
+        })
+    }
+}
+
+impl ResealedValue {
+    fn to_proto(&self) -> proto::ResealedValue {
+        proto::ResealedValue {
+            secret: Some(self.secret.to_proto()),
+            field: self.field.clone(),
+            was: self.was.to_vec().into(),
+            version: self.sealed.version,
+            sealed: self.sealed.sealed.clone().into(),
+        }
+    }
+
+    fn from_proto(value: proto::ResealedValue) -> Result<Self, InvalidMessage> {
+        let missing = || InvalidMessage::new("ResealedValue", "it names no Secret");
+        Ok(Self {
+            secret: ResourceKey::from_proto(value.secret.ok_or_else(missing)?)?,
+            field: value.field,
+            was: fixed("ResealedValue", &value.was)?,
+            sealed: SealedValue { version: value.version, sealed: value.sealed.to_vec(), same_as: None },
         })
     }
 }

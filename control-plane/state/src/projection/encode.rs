@@ -8,10 +8,10 @@ use bytes::Bytes;
 use hanse_management::{
     ResourceKey, Spec,
     kinds::{
-        ApiKeySpec, ApiRevisionSpec, CorsSpec, EgressSpec, EjectionSpec, EndpointSpec, EnvironmentSpec,
-        HeaderRulesSpec, HealthCheckSpec, HostGrantSpec, HostSpec, Lifecycle, ListenerProtocol,
-        OperationSpec, OriginSpec, PolicySpec, RetryOn, RetrySpec, RewriteSpec, SecretSpec, SecretType,
-        SecretValue, SecuritySpec, UpstreamSpec,
+        ApiKeySpec, ApiRevisionSpec, CorsSpec, EgressSpec, EjectionSpec, EndpointSpec, EndpointsFromSpec,
+        EnvironmentSpec, HeaderRulesSpec, HealthCheckSpec, HostGrantSpec, HostSpec, Lifecycle,
+        ListenerProtocol, OperationSpec, OriginSpec, PolicySpec, RetryOn, RetrySpec, RewriteSpec, SecretSpec,
+        SecretType, SecretValue, SecuritySpec, UpstreamSpec,
     },
 };
 use hanse_proto::runtime::{
@@ -291,6 +291,7 @@ fn upstream_with<'a>(
         ejection: spec.ejection.as_ref().map(ejection),
         retry: spec.retry.as_ref().map(retry),
         host: spec.host.as_ref().and_then(host),
+        endpoints_from: spec.endpoints_from.as_ref().map(endpoints_from),
     }))
 }
 
@@ -374,6 +375,10 @@ fn health_check(spec: &HealthCheckSpec) -> runtime::HealthCheck {
         healthy_after: spec.healthy_after,
         expect_status: spec.expect_status.map_or(0, u32::from),
     }
+}
+
+fn endpoints_from(EndpointsFromSpec { origin, name }: &EndpointsFromSpec) -> runtime::EndpointsFrom {
+    runtime::EndpointsFrom { origin: origin.to_string(), name: name.to_string() }
 }
 
 fn host(spec: &HostSpec) -> Option<Host> {

@@ -20,7 +20,8 @@ use super::{
 use crate::{State, port::ScopeEffect};
 
 /// What going from `before` to `after` does to each scope it touches, ordered by scope; scopes that stay the same are
-/// not named. `after` is `before` with commands applied.
+/// not named. `after` is `before` with commands applied, none of which seals values anew: nothing is opened here, and data in other sealed
+/// bytes counts as other data.
 ///
 /// The work is proportional to the change, but for one thing: where an organization is present is found by looking
 /// through its Bindings until that is known.

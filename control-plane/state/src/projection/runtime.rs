@@ -115,7 +115,7 @@ impl ScopeKind for Runtime {
             (Some(upstream), _) => encode::embedded_key(resource, upstream),
             (None, Some(plain)) => plain.key(resource),
             (None, None) if resource.kind == Kind::Environment => format!("listener/{}", resource.name),
-            (None, None) if resource.kind == Kind::Origin => format!("origin/{}", resource.name),
+            (None, None) if resource.kind == Kind::Origin => hanse_runtime::origin_key(&resource.name),
             (None, None) if resource.kind == Kind::Upstream => encode::owned_key("upstream", resource),
             (None, None) => encode::owned_key("route", resource),
         }

@@ -1,6 +1,6 @@
 //! What of a resource is accepted although it does not hold: Bindings that no gateway serves, Bindings with endpoints that the
 //! egress of their Environment denies, hosts of Apis that no Environment has, requests that Bindings of several Organizations
-//! ask for, and Origins without agents.
+//! ask for, Origins without agents, and Upstreams that get no endpoints from an Origin.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use hanse_runtime::Area;
 use hanse_topology::Name;
 
 use super::{DeniedEndpoints, State, egress::DeniedUse, owned::Met};
-use crate::{ChangeResult, Resource, admission::Warning};
+use crate::{ChangeResult, Resource, admission::Warning, listed::listed};
 
 /// How many items of a list a warning names.
 pub(super) const NAMED: usize = 3;
@@ -60,12 +60,7 @@ impl State {
                         }
                     }
                 }
-                Kind::Upstream => {
-                    let apis = self.referrers_of_kind(key, Kind::Api);
-                    let users = apis.chain(std::iter::once(key));
-                    let bindings = users.flat_map(|user| self.referrers_of_kind(user, Kind::Binding));
-                    reached.extend(bindings.cloned());
-                }
+                Kind::Upstream => self.reach_upstream(key, &mut reached),
                 Kind::Environment if is_changed => self.reach_environment(key, &mut reached),
                 Kind::Region if is_changed => {
                     for environment in self.referrers_of_kind(key, Kind::Environment) {
@@ -74,6 +69,9 @@ impl State {
                 }
                 Kind::Origin => {
                     reached.insert(key.clone());
+                    for upstream in self.referrers_of_kind(key, Kind::Upstream) {
+                        self.reach_upstream(upstream, &mut reached);
+                    }
                 }
                 // No other kind says whether a Binding is served, or where its gateways connect.
                 _other => {}
@@ -106,15 +104,28 @@ impl State {
         }
     }
 
+    /// An Upstream, and the Bindings that use it.
+    fn reach_upstream(&self, upstream: &ResourceKey, reached: &mut BTreeSet<ResourceKey>) {
+        let apis = self.referrers_of_kind(upstream, Kind::Api);
+        let users = apis.chain(std::iter::once(upstream));
+        let bindings = users.flat_map(|user| self.referrers_of_kind(user, Kind::Binding));
+        reached.extend(bindings.cloned());
+        reached.insert(upstream.clone());
+    }
+
     fn unserved<'a>(&'a self, key: &ResourceKey, denied: &mut DeniedEndpoints<'a>) -> Vec<Warning> {
         let Some(resource) = self.get(key) else { return Vec::new() };
         let found = match (&resource.spec, &key.organization) {
             (Spec::Api(spec), _) => self.hosts_of_no_environment(spec),
             (Spec::HostGrant(spec), _) => self.grants_no_host(spec),
             (Spec::Origin(spec), _) => self.idle_parts(spec),
+            (Spec::Upstream(spec), Some(organization)) => {
+                self.idle_endpoints(organization, spec).into_iter().collect()
+            }
             (Spec::Binding(spec), Some(organization)) => {
                 let mut found = self.unserved_binding(resource, organization, spec);
                 found.extend(cut_off(denied.of(resource), &spec.environment));
+                found.extend(self.without_endpoints(resource, organization, spec));
                 found
             }
             _never_served => Vec::new(),
@@ -165,7 +176,7 @@ impl State {
                 format!("served nowhere: Environment {name} has no region; add one to its `regions`");
             tell("environment", detail);
         } else if self.regions_of(binding).is_empty() {
-            let regions = listed(environment.regions.iter().map(Name::as_str));
+            let regions = listed(environment.regions.iter(), NAMED);
             let detail = format!(
                 "served nowhere: no region of Environment {name} ({regions}) has these labels; label one, or name it"
             );
@@ -186,8 +197,8 @@ impl State {
             let detail = format!(
                 "served nowhere: r{} of Api {api} is for {}, and Environment {name} is for {}; add a host to one of them",
                 revision.number,
-                listed(hosts.iter().map(String::as_str)),
-                listed(environment.hostnames.iter().map(String::as_str))
+                listed(hosts.iter(), NAMED),
+                listed(environment.hostnames.iter(), NAMED)
             );
             tell("environment", detail);
         }
@@ -201,7 +212,7 @@ fn cut_off(denied: Vec<DeniedUse<'_>>, environment: &Name) -> Option<(String, St
     (!urls.is_empty()).then(|| {
         let detail = format!(
             "cut off: `egress` of Environment {environment} denies {}; change the endpoints, or `egress`",
-            listed(urls.into_iter())
+            listed(urls.into_iter(), NAMED)
         );
         ("environment".to_owned(), detail)
     })
@@ -224,13 +235,6 @@ const fn not_served(lifecycle: Lifecycle) -> Option<&'static str> {
 /// Whether an Environment with these `hostnames` answers to `host`, or to some below `*.suffix`.
 pub(super) fn has_host(hostnames: &[String], host: &str) -> bool {
     hostnames.is_empty() || hostnames.iter().any(|own| common_hosts(own, host).is_some())
-}
-
-/// `a, b, c and 4 more`.
-fn listed<'a>(items: impl ExactSizeIterator<Item = &'a str>) -> String {
-    let more = items.len().saturating_sub(NAMED);
-    let named = items.take(NAMED).collect::<Vec<_>>().join(", ");
-    if more == 0 { named } else { format!("{named} and {more} more") }
 }
 
 #[cfg(test)]

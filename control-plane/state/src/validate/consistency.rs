@@ -17,13 +17,14 @@ use crate::{
     state::{claims_of, exceptions, places_of},
 };
 
-/// Brings the claims, the index of areas and the grants up to date, and checks everything that `touched` can have affected.
+/// Brings the claims, the index of areas and the grants up to date, and checks everything that `touched` can have affected: what was
+/// touched, and the Bindings whose meaning depends on it. Says what that is.
 pub(crate) fn check(
     before: &State,
     next: &mut State,
     touched: &BTreeSet<ResourceKey>,
     consent: &Consent,
-) -> Verdict {
+) -> Result<BTreeSet<ResourceKey>, Problem> {
     check_operators(before, next, touched)?;
     let affected = affected(before, next, touched);
     for resource in affected.iter().filter_map(|key| before.get(key)) {
@@ -55,7 +56,8 @@ pub(crate) fn check(
     bindings.iter().try_for_each(|binding| check_binding(next, binding))?;
     others.iter().try_for_each(|resource| check_claims(next, resource, consent))?;
     neighbours::check(before, next, touched, &affected, consent)?;
-    bindings.iter().try_for_each(|binding| check_claims(next, binding, consent))
+    bindings.iter().try_for_each(|binding| check_claims(next, binding, consent))?;
+    Ok(affected)
 }
 
 /// One good admin token must stay: without one, no operator could make another.
@@ -174,7 +176,8 @@ fn check_binding(state: &State, resource: &Resource) -> Verdict {
     Ok(())
 }
 
-/// A Binding that serves `revision` in `regions` has an Upstream with endpoints for each.
+/// A Binding that serves `revision` in `regions` has an Upstream with endpoints for each. An Upstream that gets endpoints from an Origin
+/// needs none: they come and go without the control plane, and a warning says where none can come.
 fn check_upstream(
     state: &State,
     resource: &Resource,
@@ -192,7 +195,7 @@ fn check_upstream(
             format!("name an Upstream here, or in Api {}", spec.api),
         );
     };
-    for region in regions {
+    for region in regions.iter().filter(|_| upstream.endpoints_from.is_none()) {
         if upstream.endpoints_for(region, &spec.environment).next().is_none() {
             let environment = &spec.environment;
             return refused(

@@ -9,7 +9,6 @@ use std::collections::BTreeSet;
 use hanse_management::{Kind, ResourceKey, Spec};
 use hanse_topology::Name;
 
-use super::consistency::affected;
 use crate::{Resource, State};
 
 /// What a change concerns that needs a second owner.
@@ -21,23 +20,21 @@ pub(crate) struct Concerned {
     pub(crate) bindings: BTreeSet<ResourceKey>,
 }
 
-/// What a change concerns. `touched`: the resources that it put or deleted.
-pub(crate) fn concerned(before: &State, next: &State, touched: &BTreeSet<ResourceKey>) -> Concerned {
+/// What a change concerns. `affected`: the resources that it put or deleted, and the Bindings whose meaning depends on them.
+pub(crate) fn concerned(before: &State, next: &State, affected: &BTreeSet<ResourceKey>) -> Concerned {
     let guards = Guards::of(before);
     let mut concerned = Concerned::default();
     if guards.0.is_empty() {
         return concerned;
     }
-    let bindings = affected(before, next, touched).into_iter().filter(|key| key.kind == Kind::Binding);
-    let others = touched.iter().filter(|key| key.kind != Kind::Binding).cloned();
-    for key in bindings.chain(others) {
-        let environments = guards.concerned(before, next, &key);
+    for key in affected {
+        let environments = guards.concerned(before, next, key);
         if environments.is_empty() {
             continue;
         }
         concerned.environments.extend(environments.into_iter().cloned());
         if key.kind == Kind::Binding {
-            concerned.bindings.insert(key);
+            concerned.bindings.insert(key.clone());
         }
     }
     concerned

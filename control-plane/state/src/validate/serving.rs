@@ -86,6 +86,7 @@ fn is_same_upstream(was: &UpstreamSpec, is: &UpstreamSpec, region: &Name, enviro
     }
     let UpstreamSpec {
         endpoints: _by_region,
+        endpoints_from,
         timeout,
         connect_timeout,
         host,
@@ -94,7 +95,8 @@ fn is_same_upstream(was: &UpstreamSpec, is: &UpstreamSpec, region: &Name, enviro
         ejection,
         retry,
     } = was;
-    *timeout == is.timeout
+    *endpoints_from == is.endpoints_from
+        && *timeout == is.timeout
         && *connect_timeout == is.connect_timeout
         && *host == is.host
         && *tls == is.tls
@@ -104,29 +106,36 @@ fn is_same_upstream(was: &UpstreamSpec, is: &UpstreamSpec, region: &Name, enviro
         && was.endpoints_for(region, environment).eq(is.endpoints_for(region, environment))
 }
 
-/// Digests of what Bindings serve. Each ApiRevision and each Upstream is read once.
+/// Digests of what Bindings serve. Each ApiRevision is read once, and each Upstream once for a region of an Environment.
 #[derive(Default)]
-pub(crate) struct Digests<'a>(BTreeMap<&'a ResourceKey, [u8; 32]>);
+pub(crate) struct Digests<'a>(BTreeMap<Part<'a>, [u8; 32]>);
+
+/// A resource, or what one region of an Environment has of an Upstream.
+type Part<'a> = (&'a ResourceKey, Option<(Name, &'a Name)>);
 
 impl<'a> Digests<'a> {
-    /// SHA-256 of what a Binding serves: Environment, lifecycle, its own Upstream, and each region with its ApiRevision. The Upstream
-    /// counts as a whole: an endpoint of another region makes it another one.
+    /// SHA-256 of what a Binding serves: Environment, lifecycle, and each region with its ApiRevision and what that region has of the
+    /// Binding's own Upstream. Endpoints of another region or Environment are of no concern, as in [`Serving::is_same`].
     pub(crate) fn of(&mut self, serving: &Serving<'a>) -> [u8; 32] {
         let lifecycle = serving.lifecycle.map_or("", Lifecycle::as_str);
         let mut text = format!("{}\n{lifecycle}\n", serving.environment);
-        if let Some(upstream) = serving.own_upstream {
-            text += &self.line(upstream);
-        }
         for ServingIn { region, revision, .. } in &serving.regions {
-            text += &format!("{region} {}", self.line(revision));
+            text +=
+                &format!("{region} {}", self.line((&revision.key, None), || revision.spec.to_json_bytes()));
+            let Some(own) = serving.own_upstream else { continue };
+            let Spec::Upstream(upstream) = &own.spec else { continue };
+            let part = (&own.key, Some((region.clone(), serving.environment)));
+            text += &self.line(part, || {
+                let endpoints = upstream.endpoints_for(region, serving.environment).cloned().collect();
+                Spec::Upstream(UpstreamSpec { endpoints, ..upstream.clone() }).to_json_bytes()
+            });
         }
         Sha256::digest(text).into()
     }
 
-    fn line(&mut self, resource: &'a Resource) -> String {
-        let content = |resource: &Resource| Sha256::digest(resource.spec.to_json_bytes()).into();
-        let digest = *self.0.entry(&resource.key).or_insert_with(|| content(resource));
-        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{} {hex}\n", resource.key)
+    fn line(&mut self, part: Part<'a>, content: impl FnOnce() -> Vec<u8>) -> String {
+        let key = part.0;
+        let digest = *self.0.entry(part).or_insert_with(|| Sha256::digest(content()).into());
+        format!("{key} {}\n", hex::encode(digest))
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::HashMap, mem, sync::Arc};
 use bytes::Bytes;
 use hanse_link::Quarantine;
 use hanse_proto::sync::Quarantined;
-use hanse_runtime::Origin;
+use hanse_runtime::{Origin, origin_key};
 use hanse_topology::ScopeId;
 use sha2::{Digest as _, Sha256};
 
@@ -28,11 +28,25 @@ impl Keeping {
         local
     }
 
+    /// Has each Upstream go by the sets of endpoints that it refers to as they are now. Whether any does.
+    pub(super) fn follow_sets(&mut self) -> bool {
+        let changed = self.profiles.sets.take_changed();
+        if changed.is_empty() {
+            return false;
+        }
+        let mut found = false;
+        for kept in self.scopes.values_mut() {
+            if kept.index.follow_sets(&changed, &mut self.profiles) {
+                kept.note_unusable();
+                found = true;
+            }
+        }
+        found
+    }
+
     /// The Origin of a local scope, as the control plane's scope of the same environment has it.
     pub(super) fn origin_of(&self, local: &ScopeId) -> Option<Arc<Origin>> {
-        let (environment, origin) = (local.environment()?, local.origin()?);
-        let scope = ScopeId::runtime(local.region().clone(), environment.clone());
-        self.scopes.get(&scope)?.index.origin(&format!("origin/{origin}"))
+        self.scopes.get(&local.adds_to()?)?.index.origin(&origin_key(local.origin()?))
     }
 
     /// Notes as in quarantine which routes of local scopes do not answer at a place of theirs. Where no route and no listener changed since the

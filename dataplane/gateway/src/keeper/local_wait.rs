@@ -6,17 +6,6 @@ use std::time::{Duration, Instant};
 /// clients should not meet 404 meanwhile; but no damaged one keeps a gateway from serving.
 pub(super) const LOCAL_WITHIN: Duration = Duration::from_secs(5);
 
-/// How long a gateway that has all else waits for local scopes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum LocalWait {
-    /// Other scopes are missing too, or none.
-    NotYet,
-    /// Until then.
-    Until(Instant),
-    /// No longer.
-    Over,
-}
-
 /// What is missing before anything is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Missing {
@@ -28,21 +17,10 @@ pub(super) enum Missing {
     Local,
 }
 
-impl LocalWait {
-    /// When the wait ends, if one is under way.
-    pub(super) fn until(self) -> Option<Instant> {
-        match self {
-            Self::Until(until) => Some(until),
-            Self::NotYet | Self::Over => None,
-        }
-    }
-
-    /// The wait after a step that ended `now`.
-    pub(super) fn after(self, missing: Missing, now: Instant) -> Self {
-        match (missing, self) {
-            (Missing::Local, Self::NotYet) => Self::Until(now + LOCAL_WITHIN),
-            (Missing::Local, begun) => begun,
-            (Missing::Scope | Missing::Nothing, _) => Self::NotYet,
-        }
+/// Until when local scopes are waited for, after a step that ended `now`: from the first step on after which they alone are missing.
+pub(super) fn waited_until(until: Option<Instant>, missing: Missing, now: Instant) -> Option<Instant> {
+    match missing {
+        Missing::Local => until.or(Some(now + LOCAL_WITHIN)),
+        Missing::Scope | Missing::Nothing => None,
     }
 }

@@ -29,7 +29,8 @@ pub(super) fn stand_in(key: &str, poisoned: Option<&Bytes>, proven: &Bytes) -> O
             | ResourceKind::Upstream
             | ResourceKind::Plan
             | ResourceKind::Origin
-            | ResourceKind::Neighbour,
+            | ResourceKind::Neighbour
+            | ResourceKind::Endpoints,
         )
         | None => Some(proven.clone()),
     }

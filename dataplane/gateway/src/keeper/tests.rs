@@ -1,4 +1,5 @@
 mod local;
+mod sets;
 
 use std::sync::{
     Mutex,

@@ -8,6 +8,7 @@
 mod allowed;
 mod claims;
 mod kept;
+mod outside;
 mod quarantine;
 mod routes;
 mod subscriptions;
@@ -27,7 +28,7 @@ use sha2::{Digest as _, Sha256};
 
 use self::{claims::Claims, routes::Routes, subscriptions::Subscriptions, versions::Versions};
 use super::{
-    ApiRoutes, Caller, ConnectProfiles, HostMap, KeyDigest, ScopeTable, Served, Upstream, UpstreamId,
+    ApiRoutes, Caller, ConnectProfiles, HostMap, KeyDigest, ScopeTable, Served, SetId, Upstream, UpstreamId,
     callers::Callers,
 };
 use crate::metrics::{ApiCounters, ApiStats};
@@ -182,7 +183,7 @@ impl ScopeIndex {
     pub fn apply(&mut self, upserts: Vec<(Key, Bytes)>, removals: Vec<Key>, profiles: &mut ConnectProfiles) {
         let mut touched = Touched::default();
         for key in removals {
-            self.remove(&key, &mut touched);
+            self.remove(&key, profiles, &mut touched);
         }
         for (key, bytes) in upserts {
             if self.versions.received().get(&key) != Some(&bytes) {
@@ -247,7 +248,7 @@ impl ScopeIndex {
 
     fn upsert(&mut self, key: Key, bytes: Bytes, profiles: &mut ConnectProfiles, touched: &mut Touched) {
         if let Err(reason) = self.judge(&key) {
-            self.remove(&key, touched);
+            self.remove(&key, profiles, touched);
             self.barred.insert(key, (bytes, reason));
             return;
         }
@@ -257,7 +258,7 @@ impl ScopeIndex {
             None => Ok(()), // of a later version: nothing here needs it
             Some(kind) => hanse_runtime::check(kind, &bytes)
                 .and_then(|resource| match self.table.scope.is_local() {
-                    true => allowed::judge_content(&key, &resource).map(|()| resource),
+                    true => allowed::judge_content(&self.table.scope, &key, &resource).map(|()| resource),
                     false => Ok(resource),
                 })
                 .map(|resource| self.take_in(&key, &bytes, resource, profiles, touched)),
@@ -290,7 +291,7 @@ impl ScopeIndex {
             Resource::Upstream(upstream) => {
                 let id = UpstreamId::new(&self.table.scope, key);
                 let upstream = Upstream::new(&id, upstream, profiles);
-                self.routes.set_upstream(key, upstream, &mut touched.routes);
+                self.routes.set_upstream(key, upstream, profiles, &mut touched.routes);
             }
             Resource::Route(route) => {
                 self.routes.insert(key, bytes.clone(), ApiRoutes::new(route));
@@ -312,18 +313,20 @@ impl ScopeIndex {
                 self.subscriptions.insert(key, bytes.clone(), &subscription, &mut self.table.callers);
                 touched.subscriptions.insert(key.clone());
             }
+            Resource::Endpoints(set) => profiles.sets.insert(SetId::new(&self.table.scope, key), set),
             Resource::Secret(_) | Resource::Neighbour(_) => {} // no scope that a gateway follows has one
             // It says who may publish, and what of it is used.
             Resource::Origin(origin) => drop(self.origins.insert(key.clone(), Arc::new(origin))),
         }
     }
 
-    fn remove(&mut self, key: &Key, touched: &mut Touched) {
+    fn remove(&mut self, key: &Key, profiles: &mut ConnectProfiles, touched: &mut Touched) {
         self.versions.remove(key);
         self.dangling.remove(key);
         self.barred.remove(key);
         match ResourceKind::of_key(key) {
             None | Some(ResourceKind::Secret | ResourceKind::Neighbour) => {}
+            Some(ResourceKind::Endpoints) => profiles.sets.remove(SetId::new(&self.table.scope, key)),
             Some(ResourceKind::Origin) => drop(self.origins.remove(key)),
             Some(ResourceKind::Listener) => {
                 self.table.listener = None;

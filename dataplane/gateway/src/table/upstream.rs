@@ -18,7 +18,7 @@ pub use self::{
     id::UpstreamId,
     profile::{ConnectProfile, ConnectProfiles},
 };
-use super::retry::Tried;
+use super::{SetId, retry::Tried};
 use crate::health::{EjectionSettings, Failure, Ongoing, RetryBudget, millis};
 
 /// Endpoints of one service.
@@ -38,13 +38,65 @@ pub struct Upstream {
     /// How many endpoints have turns, and how many of those may be ejected at once.
     in_rota: usize,
     max_ejected: usize,
+    /// Of one that refers to a set of endpoints.
+    referrer: Option<Arc<Referrer>>,
+}
+
+/// What an Upstream that refers to a set of endpoints is compiled from.
+#[derive(Debug)]
+struct Referrer {
+    id: UpstreamId,
+    set: SetId,
+    upstream: hanse_runtime::Upstream,
 }
 
 impl Upstream {
-    /// Compiles an upstream.
+    /// Compiles an upstream, with the endpoints that it refers to if they are there.
     pub fn new(id: &UpstreamId, upstream: hanse_runtime::Upstream, profiles: &mut ConnectProfiles) -> Self {
+        let set = upstream.endpoints_from.as_ref().and_then(|from| SetId::referred(id, from));
+        match set {
+            None => Self::compiled(id, upstream, profiles),
+            Some(set) => {
+                let referrer = Referrer { id: id.clone(), set, upstream };
+                Self::referring(Arc::new(referrer), profiles)
+            }
+        }
+    }
+
+    /// The same upstream with the endpoints that it refers to as they are now. Those that it had keep their health.
+    pub fn renewed(&self, profiles: &mut ConnectProfiles) -> Option<Self> {
+        Some(Self::referring(self.referrer.clone()?, profiles))
+    }
+
+    /// The set of endpoints that it refers to.
+    pub fn set(&self) -> Option<&SetId> {
+        Some(&self.referrer.as_ref()?.set)
+    }
+
+    /// Whether it has endpoints now.
+    pub fn has_endpoints(&self) -> bool {
+        !self.endpoints.is_empty()
+    }
+
+    /// Its endpoints, in their order.
+    #[cfg(test)]
+    pub(crate) fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
+    }
+
+    fn referring(referrer: Arc<Referrer>, profiles: &mut ConnectProfiles) -> Self {
+        let mut upstream = referrer.upstream.clone();
+        if let Some(set) = profiles.sets.get(&referrer.set) {
+            upstream.endpoints.clone_from(&set.endpoints);
+        }
+        Self { referrer: Some(referrer.clone()), ..Self::compiled(&referrer.id, upstream, profiles) }
+    }
+
+    /// With the endpoints that `upstream` has.
+    fn compiled(id: &UpstreamId, upstream: hanse_runtime::Upstream, profiles: &mut ConnectProfiles) -> Self {
         let hanse_runtime::Upstream {
             endpoints,
+            endpoints_from: _,
             timeout,
             connect_timeout,
             trust,
@@ -74,6 +126,7 @@ impl Upstream {
             rota: rota(&weights),
             in_rota,
             max_ejected: max_ejected(in_rota, ejection),
+            referrer: None,
         }
     }
 

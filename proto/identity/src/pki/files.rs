@@ -34,9 +34,6 @@ pub(super) enum Step {
 pub(super) fn save(dir: &KeyDir, chain: &Chain, key: &KeyPair) -> Result<(), PkiError> {
     let path = dir.path();
     private::make_dir(path).map_err(io_error("create", path))?;
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        durable::sync(parent).map_err(io_error("sync", parent))?;
-    }
     steps(dir, chain, key).iter().try_for_each(|step| step.take(path))
 }
 

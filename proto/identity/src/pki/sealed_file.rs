@@ -17,9 +17,6 @@ impl KeyDir {
         let path = dir.join(name);
         let Some(seal) = self.seal() else { return Err(PkiError::NotSealed { path }) };
         private::make_dir(dir).map_err(io_error("create", dir))?;
-        if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            durable::sync(parent).map_err(io_error("sync", parent))?;
-        }
         let content = keys::to_pem(SEALED, &seal.seal(name, secret));
         durable::replace(&path, content.as_bytes(), SECRET_MODE).map_err(io_error("write", &path))
     }

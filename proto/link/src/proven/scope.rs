@@ -54,8 +54,10 @@ pub(super) struct ScopeVersions {
     poisoned: BTreeMap<Key, ValueHash>,
     /// The keys of `unproven` that the consumer was not given yet.
     fresh: BTreeSet<Key>,
-    /// Those that it was given, and does not use yet.
+    /// Those that it was given since it last used what it was given.
     tried: BTreeSet<Key>,
+    /// Those that it was given and used all else of, but has not tried: what it has not tried may be what ends it later.
+    untried: BTreeSet<Key>,
     /// Those of them that are held back since it could not use them.
     held_just_now: Vec<Key>,
     /// Keys whose notes may not be what they should be.
@@ -72,6 +74,7 @@ impl ScopeVersions {
             poisoned: BTreeMap::new(),
             fresh: BTreeSet::new(),
             tried: BTreeSet::new(),
+            untried: BTreeSet::new(),
             held_just_now: Vec::new(),
             unnoted: BTreeSet::from([MARK.into()]),
         };
@@ -113,6 +116,7 @@ impl ScopeVersions {
     fn is_not_proven(&mut self, key: Key, hash: Option<ValueHash>, now: Instant) {
         self.unproven.insert(key.clone(), Unproven { hash, since: now, is_used: false });
         self.tried.remove(&key); // that was another version
+        self.untried.remove(&key);
         self.unnoted.insert(key.clone());
         self.fresh.insert(key);
     }
@@ -121,6 +125,7 @@ impl ScopeVersions {
         self.unproven.remove(key);
         self.fresh.remove(key);
         self.tried.remove(key);
+        self.untried.remove(key);
         self.unnoted.insert(key.into());
     }
 
@@ -189,11 +194,10 @@ impl ScopeVersions {
         HeldBack { poisoned: self.poisoned.clone(), proven }
     }
 
-    /// The consumer uses what it was given, as far as it has `tried` to: what it has not tried may be what ends it later.
+    /// The consumer uses what it was given, as far as it has `tried` to.
     pub(super) fn is_used(&mut self, now: Instant, tried: impl Fn(&str) -> bool) {
-        let (tried, untried): (BTreeSet<Key>, _) =
-            mem::take(&mut self.tried).into_iter().partition(|key| tried(key));
-        self.tried = untried;
+        self.untried.append(&mut self.tried);
+        let tried = self.untried.extract_if(.., |key| tried(key)).collect::<Vec<_>>();
         for key in tried {
             if let Some(unproven) = self.unproven.get_mut(&key) {
                 (unproven.since, unproven.is_used) = (now, true);
@@ -216,9 +220,10 @@ impl ScopeVersions {
         self.hold(keys, may_hold).len()
     }
 
-    /// The same of what the consumer was given and cannot use.
-    pub(super) fn hold_tried(&mut self, may_hold: fn(&str) -> bool) -> usize {
-        let keys: Vec<_> = self.tried.iter().cloned().collect();
+    /// The same of what the consumer was given and cannot use; `with_untried`: and of what it may have tried only now.
+    pub(super) fn hold_tried(&mut self, with_untried: bool, may_hold: fn(&str) -> bool) -> usize {
+        let untried = self.untried.iter().filter(|_| with_untried);
+        let keys: Vec<_> = self.tried.iter().chain(untried).cloned().collect();
         self.held_just_now = self.hold(keys, may_hold);
         self.held_just_now.len()
     }
@@ -231,6 +236,11 @@ impl ScopeVersions {
         self.poisoned.extend(keys.iter().cloned().zip(hashes));
         self.unnoted.extend(keys.iter().cloned());
         keys
+    }
+
+    /// Whether there is anything that the consumer was given and has not tried.
+    pub(super) fn has_untried(&self) -> bool {
+        !self.untried.is_empty()
     }
 
     /// Holds nothing back of what the consumer was given and cannot use: that did not help.

@@ -238,14 +238,14 @@ fn what_cannot_be_compiled_is_held_back_alone() {
     world.use_all();
     world.put(4, "b", "b2");
     world.give();
-    assert_eq!(world.versions.hold_tried(|_| true), 1);
+    assert_eq!(world.versions.hold_tried(false, |_| true), 1);
     assert_eq!(world.poisoned(), [with("b", "b1")]);
     world.versions.release_tried(); // it did not help
     assert_eq!(world.poisoned(), []);
     // What was held back before stays so.
     let mut world = world.held();
     assert_eq!(world.poisoned(), [with("a", "a1"), with("b", "b1")]);
-    assert_eq!(world.versions.hold_tried(|_| true), 0);
+    assert_eq!(world.versions.hold_tried(false, |_| true), 0);
     world.versions.release_tried();
     assert_eq!(world.restarted().poisoned(), [with("a", "a1"), with("b", "b1")]);
 }
@@ -270,8 +270,13 @@ fn what_was_not_tried_may_be_held_back_later() {
     world.put(4, "b", "b2");
     world.give();
     world.versions.is_used(world.now, |key| key != "a");
-    assert_eq!(world.versions.hold_tried(|_| true), 1);
+    assert!(world.versions.has_untried());
+    assert_eq!(world.versions.hold_tried(false, |_| true), 0, "it ended nothing");
+    assert_eq!(world.versions.hold_tried(true, |_| true), 1);
     assert_eq!(world.poisoned(), [with("a", "a1")]);
+    world.versions.release_tried();
+    world.versions.is_used(world.now, |_| true);
+    assert!(!world.versions.has_untried());
 }
 
 #[test]

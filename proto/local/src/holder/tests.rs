@@ -82,6 +82,17 @@ impl Node {
     }
 }
 
+/// B took over from A, which met it and stopped.
+fn overtaken() -> (Node, Node) {
+    let (mut a, mut b) = (Node::new(A), Node::new(B));
+    a.said();
+    b.meets(&a);
+    b.said();
+    a.meets(&b);
+    assert_eq!(a.said(), "rests");
+    (a, b)
+}
+
 #[test]
 fn the_first_wish_is_published_at_once_and_later_ones_are_revisions() {
     let mut a = Node::new(A);
@@ -194,12 +205,7 @@ fn two_that_take_over_at_once_end_after_one_more_takeover() {
 
 #[test]
 fn a_holder_that_stopped_takes_over_when_the_content_stays_different() {
-    let (mut a, mut b) = (Node::new(A), Node::new(B));
-    a.said();
-    b.meets(&a);
-    b.said();
-    a.meets(&b);
-    a.said();
+    let (mut a, mut b) = overtaken();
     a.wishes_for_more();
     assert_eq!(a.said(), "rests");
     assert_eq!(a.holder.due(), Some(a.now + Duration::from_secs(13)));
@@ -253,12 +259,7 @@ fn a_holder_that_stopped_for_a_head_that_never_comes_takes_over() {
 
 #[test]
 fn a_head_that_comes_a_little_later_ends_the_wait() {
-    let (mut a, mut b) = (Node::new(A), Node::new(B));
-    a.said();
-    b.meets(&a);
-    b.said();
-    a.meets(&b);
-    a.said();
+    let (mut a, mut b) = overtaken();
     // A gateway of A has B's next revision before A.
     b.wishes_for_more();
     assert_eq!(b.said(), "2b/2");
@@ -278,12 +279,7 @@ fn a_head_that_comes_a_little_later_ends_the_wait() {
 
 #[test]
 fn a_holder_takes_over_from_one_that_is_not_believed_any_more() {
-    let (mut a, mut b) = (Node::new(A), Node::new(B));
-    a.said();
-    b.meets(&a);
-    b.said();
-    a.meets(&b);
-    assert_eq!(a.said(), "rests");
+    let (mut a, _b) = overtaken();
     // B is revoked. Its head counts no longer, here and at every node. The content is as wished, and is not published by anyone.
     (a.held, a.met) = (None, None);
     assert_eq!(a.said(), "rests");
@@ -292,12 +288,7 @@ fn a_holder_takes_over_from_one_that_is_not_believed_any_more() {
 
 #[test]
 fn what_cannot_be_published_is_not_due_at_once_again() {
-    let (mut a, mut b) = (Node::new(A), Node::new(B));
-    a.said();
-    b.meets(&a);
-    b.said();
-    a.meets(&b);
-    a.said();
+    let (mut a, _b) = overtaken();
     a.wishes_for_more();
     a.said();
     a.now += Duration::from_secs(20);

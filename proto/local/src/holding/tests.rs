@@ -1,7 +1,8 @@
 use hanse_identity::{Authority, KeyPair, LiveTrust, Refused};
+use hanse_topology::Lineage;
 
 use super::*;
-use crate::{OriginKeeper, testbed::*};
+use crate::{Merge, OriginKeeper, testbed::*};
 
 /// An agent that is the holder of `local/eu-west/production/pods`, with a source.
 struct Agent {
@@ -49,7 +50,7 @@ impl Agent {
     }
 
     fn is_due_later(&mut self) -> bool {
-        let due = self.holding.step(self.now);
+        let due = self.holding.step(self.now, &mut draw);
         due.is_none_or(|due| due > self.now)
     }
 
@@ -64,7 +65,7 @@ impl Agent {
 
     /// Where the scope stands, if what is held of it is signed by the holder: counter, revision, keys and values.
     fn held(&mut self) -> Option<(u32, u64, String)> {
-        self.holding.step(self.now);
+        self.holding.step(self.now, &mut draw);
         self.hub.read(|map| {
             let replica = map.get(&pods("production"))?;
             let (position, root) = (replica.position()?, replica.root());
@@ -111,7 +112,7 @@ fn only_what_its_origin_names_it_for_is_published() {
     control_plane_says(&agent.hub, "production", &[("origin/pods", &origin(other.key()))]);
     agent.keeper.step();
     agent.wish("production", 1, &[("a", "2")]);
-    agent.holding.step(agent.now);
+    agent.holding.step(agent.now, &mut draw);
     assert_eq!(agent.hub.read(|map| map[&pods("production")].position().unwrap().revision), 1);
     control_plane_says(&agent.hub, "production", &[("origin/pods", &origin(&agent.key))]);
     agent.keeper.step();
@@ -137,6 +138,28 @@ fn a_head_that_a_gateway_holds_counts_if_a_holder_signed_it() {
     assert_eq!(agent.held(), said(6, 1, "a=1 "));
     agent.handle.meet(&scope, &signed(&agent.key, &scope, 3));
     assert_eq!(agent.held(), said(6, 1, "a=1 "));
+}
+
+/// Neither of two lineages of one generation follows the other, so no merge brings one where the other is held.
+#[test]
+fn a_holder_takes_over_when_a_link_has_another_lineage_of_the_same_generation() {
+    let mut agent = Agent::new();
+    agent.origin_is(&origin_of(&[&agent.key, &agent.other], MADE_AT_MS));
+    agent.wish("production", 1, &[("a", "1")]);
+    assert_eq!(agent.held(), said(1, 1, "a=1 "));
+    let scope = pods("production");
+    let own = agent.hub.read(|map| *map[&scope].position().unwrap());
+    let id = head::id_of(&head::digest_of(&agent.other.public_key_der()), MADE_AT_MS, [3; 8]);
+    let to = Position { lineage: Lineage { id, ..own.lineage }, revision: 1 };
+    let link = Replicas::new();
+    link.update(&scope, |replica| {
+        let change = replica.prepare_afresh(to, vec![("a".into(), "2".into())]);
+        let signature = head::sign(&agent.other, &scope, change.to(), &change.root()).unwrap();
+        replica.commit(change.signed(signature)).unwrap();
+    });
+    let (own, origins, holding) = (agent.hub.clone(), agent.origins.clone(), agent.handle.clone());
+    Merge { link, own, heads: Arc::new(origins.clone()), origins, holding }.step();
+    assert_eq!(agent.held(), said(2, 1, "a=1 "));
 }
 
 #[test]

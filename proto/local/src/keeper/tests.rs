@@ -1,5 +1,6 @@
 use bytes::Bytes;
 use hanse_identity::{KeyPair, Refused};
+use hanse_sync::Exceptions;
 
 use super::*;
 use crate::{head, testbed::*};
@@ -140,4 +141,21 @@ fn an_origin_that_never_could_be_read_drops_nothing_and_is_not_believed() {
     let (_keeper, origins) = OriginKeeper::new(hub.clone(), trust);
     assert!(!origins.wants(&pods("production")));
     assert_eq!(local(&hub).len(), 1);
+}
+
+#[test]
+fn after_a_restart_an_origin_that_cannot_be_read_is_known_by_its_last_good_version() {
+    let (authority, trust) = agent();
+    let hub = Replicas::remembering(ReplicaMap::new());
+    let origin = origin(authority.key());
+    control_plane_says(&hub, "production", &[("origin/pods", &origin)]);
+    let used = hub.read(|map| *map[&runtime_scope("production")].position().unwrap());
+    hub.confirm(&runtime_scope("production"), &used, &Exceptions::new());
+    control_plane_says(&hub, "production", &[("origin/pods", &Bytes::from_static(b"\xff\xff"))]);
+    let (mut keeper, origins) = OriginKeeper::new(hub.clone(), trust);
+    assert!(origins.wants(&pods("production")));
+    // What it becomes counts.
+    control_plane_says(&hub, "production", &[]);
+    keeper.step();
+    assert!(!origins.wants(&pods("production")));
 }

@@ -41,6 +41,8 @@ pub enum OriginKind {
     Route,
     /// An Upstream.
     Upstream,
+    /// Endpoints for Upstreams, those of the control plane too.
+    Endpoints,
 }
 
 impl OriginKind {
@@ -49,6 +51,7 @@ impl OriginKind {
         match self {
             Self::Route => "route",
             Self::Upstream => "upstream",
+            Self::Endpoints => "endpoints",
         }
     }
 }
@@ -82,7 +85,7 @@ impl ManagementKind for OriginSpec {
         check_list("environments", &self.environments, MAX_ENVIRONMENTS, remedy)?;
         let remedy = "name the Organizations that its resources may belong to";
         check_list("organizations", &self.organizations, MAX_ORGANIZATIONS, remedy)?;
-        check_list("kinds", &self.kinds, usize::MAX, "name Route, Upstream or both")?;
+        check_list("kinds", &self.kinds, usize::MAX, "name one or more of Route, Upstream and Endpoints")?;
         check_list("holders", &self.holders, MAX_HOLDERS, "name the agents that may publish for it")
     }
 

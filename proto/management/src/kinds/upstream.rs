@@ -1,5 +1,6 @@
 //! Upstream: where requests go.
 
+mod endpoints_from;
 mod health;
 mod host;
 mod retry;
@@ -7,10 +8,12 @@ mod url;
 
 use std::collections::BTreeSet;
 
+use hanse_runtime::MAX_ENDPOINTS;
 use hanse_topology::Name;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use endpoints_from::EndpointsFromSpec;
 pub use health::{EjectionSpec, HealthCheckSpec};
 pub use host::HostSpec;
 pub use retry::{RetryOn, RetrySpec};
@@ -25,8 +28,6 @@ use crate::{
     column::{each, text_of},
 };
 
-/// How many endpoints one Upstream may have: what a gateway's round robin walks.
-const MAX_ENDPOINTS: usize = 1000;
 /// The greatest weight: sums stay far inside 32 bits.
 const MAX_WEIGHT: u32 = 1_000_000;
 
@@ -34,8 +35,12 @@ const MAX_WEIGHT: u32 = 1_000_000;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct UpstreamSpec {
-    /// At least one; round robin by weight.
+    /// Round robin by weight. At least one, unless there is `endpointsFrom`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<EndpointSpec>,
+    /// Endpoints that an Origin publishes. Where they are there, they are used instead of `endpoints`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoints_from: Option<EndpointsFromSpec>,
     /// From sending the request to the response's head. Default 30s.
     #[serde(default = "UpstreamSpec::default_timeout")]
     #[schema(value_type = String)]
@@ -126,7 +131,11 @@ impl ManagementKind for UpstreamSpec {
     const PLURAL: &'static str = "upstreams";
     const COLUMNS: &'static [Column] = &[
         Column::of("ENDPOINTS", |item| {
-            each(&item["spec"]["endpoints"], |endpoint| text_of(&endpoint["url"]))
+            let urls = each(&item["spec"]["endpoints"], |endpoint| text_of(&endpoint["url"]));
+            let from = &item["spec"]["endpointsFrom"];
+            let from =
+                from.as_object().map(|_| format!("{}/{}", text_of(&from["origin"]), text_of(&from["name"])));
+            from.into_iter().chain(Some(urls).filter(|urls| !urls.is_empty())).collect::<Vec<_>>().join(",")
         }),
         Column::at("TIMEOUT", "/spec/timeout"),
     ];
@@ -141,7 +150,7 @@ impl ManagementKind for UpstreamSpec {
 
     fn bounds() -> Vec<Bounded> {
         let own = [
-            ("UpstreamSpec", "endpoints", Bound::Items(1, MAX_ENDPOINTS)),
+            ("UpstreamSpec", "endpoints", Bound::Items(0, MAX_ENDPOINTS)),
             ("EndpointSpec", "weight", Bound::Number(0, MAX_WEIGHT.into())),
             ("UpstreamTlsSpec", "serverName", Bound::Text(1, MAX_HOST_BYTES)),
             ("HostSpec", "name", Bound::Text(1, MAX_HOST_BYTES + ":65535".len())),
@@ -150,8 +159,9 @@ impl ManagementKind for UpstreamSpec {
     }
 
     fn check(&self, _name: &Name) -> Verdict {
-        if self.endpoints.is_empty() {
-            return Err(invalid("endpoints", "it has no endpoint", "name at least one url"));
+        if self.endpoints.is_empty() && self.endpoints_from.is_none() {
+            let remedy = "name at least one url, or an Origin's endpoints in spec.endpointsFrom";
+            return Err(invalid("endpoints", "it has no endpoint", remedy));
         }
         if self.endpoints.len() > MAX_ENDPOINTS {
             let detail = format!("{} endpoints are more than {MAX_ENDPOINTS}", self.endpoints.len());
@@ -177,7 +187,7 @@ impl ManagementKind for UpstreamSpec {
                 ));
             }
         }
-        if self.endpoints.iter().all(|endpoint| endpoint.weight == 0) {
+        if !self.endpoints.is_empty() && self.endpoints.iter().all(|endpoint| endpoint.weight == 0) {
             let remedy = "give at least one endpoint a weight of 1 or more";
             return Err(invalid("endpoints", "every weight is 0: no request could go anywhere", remedy));
         }
@@ -191,6 +201,10 @@ impl ManagementKind for UpstreamSpec {
     }
 
     fn references(&self, refer: &mut Refer<'_>) {
+        if let Some(from) = &self.endpoints_from {
+            // The Upstream makes sense without the Origin if it has endpoints of its own: an operator decides that, no cascading delete.
+            refer.lists(Kind::Origin, &from.origin, Field::Below("endpointsFrom", "origin"));
+        }
         for (at, endpoint) in self.endpoints.iter().enumerate() {
             if let Some(region) = &endpoint.region {
                 refer.lists(Kind::Region, region, Field::Of("endpoints", at, "region"));

@@ -58,10 +58,7 @@ impl Node {
     }
 
     fn tells(&self, name: &'static str, keys: &[&Key]) {
-        let told = |key: &&Key| FederationKey {
-            digest: key.digest().to_vec().into(),
-            key: key.bytes().to_vec().into(),
-        };
+        let told = |key: &&Key| FederationKey { key: key.bytes().to_vec().into() };
         self.others.lock().unwrap().push((name, Ok(keys.iter().map(told).collect())));
     }
 
@@ -186,6 +183,40 @@ async fn an_operators_pair_opens_all_of_them_without_another_node() {
     assert_eq!(*keys.current(), [key(1), key(2)].into_iter().collect());
 }
 
+#[tokio::test]
+async fn the_complaint_says_what_an_operator_can_mend() {
+    let mut federation = Federation::new();
+    federation.add(&key(1)).used(1);
+    let node = Node::new(&federation.state);
+    let (keeper, keys) = node.keeper();
+    let complaint = async || keeper.look_for(federation.state.federation_keys(), &[1]).await;
+    let expect = async |expected: &str| {
+        let complaint = complaint().await.unwrap();
+        assert!(complaint.contains(expected), "{complaint}");
+    };
+    expect("no control node has told version 1 yet").await;
+    let recovery = node.dir.path().join("recovery");
+    RecoveryPairs::generate().unwrap().save(&recovery).unwrap();
+    expect("it is not the present one").await;
+    std::fs::write(recovery.join("wrap.pem"), "what?").unwrap();
+    expect("the recovery pair cannot be used: ").await;
+    federation.pairs.save(&recovery).unwrap();
+    // A file is where the directory of the keys should be.
+    std::fs::write(node.dir.path().join("keys"), "").unwrap();
+    expect("cannot be kept").await;
+    std::fs::remove_file(node.dir.path().join("keys")).unwrap();
+    assert_eq!(complaint().await, None);
+    assert_eq!(keys.lacking(&federation.state), None);
+}
+
+#[test]
+fn a_complaint_is_said_once_and_another_one_too() {
+    let mut said = Said::default();
+    let mut news = |complaint: Option<&str>| said.news(complaint.map(str::to_owned)).is_some();
+    let told = [Some("a"), Some("a"), Some("b"), None, None, Some("b")].map(&mut news);
+    assert_eq!(told, [true, false, true, false, false, true]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_leader_makes_one_key_for_each_turn_and_keeps_it_first() {
     let mut federation = Federation::new();
@@ -245,6 +276,6 @@ async fn without_a_seal_a_key_is_in_memory_only_and_none_is_made() {
     let (keeper, keys) = node.keeper_in(node.dir.path().join("keys").into());
     until(keeper.clone(), &keys, |keyring| keyring.lacking(&federation.state).is_none()).await;
     assert!(!node.dir.path().join("keys").exists(), "nothing is written in the clear");
-    keeper.make_candidate(&federation.state).await;
+    assert!(keeper.make_candidate(&federation.state).await.is_err());
     assert!(keys.addition(&federation.state, "cp-1").is_none());
 }

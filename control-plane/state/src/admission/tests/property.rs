@@ -270,7 +270,7 @@ fn host_grant() -> BoxedStrategy<Value> {
 }
 
 fn origin() -> BoxedStrategy<Value> {
-    let kinds = prop::sample::subsequence(vec!["Route", "Upstream"], 0..=2);
+    let kinds = prop::sample::subsequence(vec!["Route", "Upstream", "Endpoints"], 0..=3);
     let holders =
         prop_oneof![3 => Just(vec!["agent-1"]), 1 => Just(vec!["agent-1", "agent-1"]), 1 => Just(vec![])];
     (kinds, holders)
@@ -363,6 +363,7 @@ fn unusable(world: &World) -> Option<String> {
                     | Checked::Plan(_)
                     | Checked::Credential(_)
                     | Checked::Secret(_)
+                    | Checked::Endpoints(_)
                     | Checked::Origin(_)
                     | Checked::Neighbour(_),
                 ) => {

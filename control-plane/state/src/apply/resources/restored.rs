@@ -10,10 +10,10 @@ use hanse_management::{
 use hanse_topology::{Labels, Name};
 
 use super::{Draft, sealed};
-use crate::{Action, Change, Resource, State, port::SEAL_OUTDATED, validate::limits};
+use crate::{Action, Change, Resource, State, listed::listed, port::SEAL_OUTDATED, validate::limits};
 
 /// How many resources a refusal names.
-const NAMED: usize = 10;
+pub(super) const NAMED: usize = 10;
 
 /// Whether any of `changes` is of a dump.
 pub(super) fn any(changes: &[Change]) -> bool {
@@ -41,7 +41,7 @@ pub(super) fn check_free(before: &State, changes: &[Change]) -> Result<(), Probl
         }
     }
     let Some(first) = others.first() else { return Ok(()) };
-    let detail = format!("already there, and not as in the dump: {}", named(&others));
+    let detail = format!("already there, and not as in the dump: {}", listed(others.iter(), NAMED));
     Err(Problem::new(ProblemName::Conflict, detail)
         .at(first.clone())
         .remedy("a dump replaces nothing: delete it there, or take it out of the dump"))
@@ -57,15 +57,6 @@ fn has_spec(present: &Resource, of: &Of<'_>, active: Option<u32>) -> Result<bool
         Ok(()) => Ok(present.spec == spec),
         Err(problem) if problem.field == SEAL_OUTDATED => Err(problem),
         Err(_lacks_data) => Ok(false),
-    }
-}
-
-/// The first of them, and how many more there are.
-pub(super) fn named(keys: &[String]) -> String {
-    let named = keys[..keys.len().min(NAMED)].join(", ");
-    match keys.len().checked_sub(NAMED) {
-        None | Some(0) => named,
-        Some(more) => format!("{named} and {more} more"),
     }
 }
 

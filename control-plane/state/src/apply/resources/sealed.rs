@@ -7,7 +7,7 @@ use hanse_management::{
 use sha2::{Digest as _, Sha256};
 
 use super::restored;
-use crate::{Change, State, port::SEAL_OUTDATED};
+use crate::{Change, State, listed::listed, port::SEAL_OUTDATED};
 
 /// Puts into `spec` the values that it means: those that it keeps, and those that have the data that is there already. `active`: the
 /// version of the federation key that new data is sealed with.
@@ -79,8 +79,10 @@ pub(super) fn check_dump(before: &State, changes: &[Change]) -> Result<(), Probl
         .filter(|of| of.spec.private_data().is_some_and(lacks_data) && before.get(of.key).is_none());
     let missing: Vec<String> = missing.map(|of| of.key.to_string()).collect();
     let Some(first) = missing.first() else { return Ok(()) };
-    let detail =
-        format!("a dump has no data of Secrets, and these are not there: {}", restored::named(&missing));
+    let detail = format!(
+        "a dump has no data of Secrets, and these are not there: {}",
+        listed(missing.iter(), restored::NAMED)
+    );
     Err(Problem::new(ProblemName::Invalid, detail)
         .at(first.clone())
         .remedy("apply these Secrets with their data, then the dump"))

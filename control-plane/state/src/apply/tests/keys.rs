@@ -205,6 +205,9 @@ fn nothing_is_rotated_without_a_recovery_key_or_without_room() {
     assert_eq!(refused(add(&mut world, MAX_KEY_VERSIONS as u32 + 1)), ProblemName::TooLarge);
     use_key(&mut world, MAX_KEY_VERSIONS as u32).unwrap();
     assert_eq!(refused(world.run(CommandBody::RotateKey)), ProblemName::TooLarge);
+    // Another recovery key asks for a rotation, too. No version can come of it.
+    set(&mut world, 5, MAX_KEY_VERSIONS, true).unwrap();
+    assert!(!world.state.federation_keys().wants_new());
     assert_eq!(State::from_records(world.state.to_records()).unwrap(), world.state);
 }
 

@@ -5,6 +5,7 @@ mod strategies;
 
 use proptest::prelude::*;
 use prost::Message;
+use sha2::{Digest as _, Sha256};
 
 use crate::{Action, Change, ChangeResult, Command, CommandBody, Dump, Outcome, State, fixture::World};
 use hanse_management::{
@@ -25,14 +26,20 @@ const MORE: &str = "
 {kind: Binding, name: b3, spec: {api: orders, environment: sandbox, regions: {labels: {tier: edge}}, upstream: other}}
 ";
 
+/// A Secret whose values are sealed with version 1 of the federation key; version 2 is the active one.
+const OUTDATED: &str = "{kind: Secret, name: password, spec: {type: opaque, data: {a: '1', key.pem: '2'}}}";
+
 fn start() -> State {
-    World::with_orders().with(MORE).with_key().state
+    let mut world = World::with_orders().with(MORE).with_key().with(OUTDATED);
+    world.rotate_key();
+    world.state
 }
 
 /// How many commands another node applies between two snapshots that it starts from.
 const RESTORED_EVERY: usize = 5;
 
-/// A drop of the audit names an entry that is there: half of them go. A key was made after the last rotation, but for some.
+/// A drop of the audit names an entry that is there: half of them go. A key was made after the last rotation, but for some. A value that is
+/// sealed anew was made of the one that is there, but for some.
 fn completed(command: &Command, state: &State) -> Command {
     let mut command = command.clone();
     if let CommandBody::DropAudit { through, hash } = &mut command.body {
@@ -44,6 +51,12 @@ fn completed(command: &Command, state: &State) -> Command {
     }
     if let CommandBody::AddKey { rotate_after: after @ 0, .. } = &mut command.body {
         *after = state.federation_keys().rotate_after();
+    }
+    if let CommandBody::Reseal(values) = &mut command.body {
+        for value in values.iter_mut().filter(|value| value.was == [0; 32]) {
+            let present = state.sealed_value(&value.secret, &value.field);
+            value.was = present.map_or([0; 32], |present| Sha256::digest(&present.sealed).into());
+        }
     }
     command
 }
@@ -73,10 +86,13 @@ proptest! {
             prop_assert_eq!(&elsewhere.apply(&sent(command)), &outcome);
             let told = Outcome::from_proto(outcome.to_proto()).unwrap();
             prop_assert_eq!(&told, &outcome);
-            invariants::check_step(&before, &state, &outcome);
+            match &command.body {
+                CommandBody::Reseal(_) => invariants::check_reseal(&before, &state, &outcome),
+                _ => invariants::check_step(&before, &state, &outcome),
+            }
             invariants::check(&state);
             let entries = state.audit().head().number - before.audit().head().number;
-            // A JoinToken that is spent, and a token that is recorded, make an entry without a revision at most.
+            // A JoinToken that is spent, a token that is recorded and values that are sealed anew make an entry without a revision at most.
             prop_assert!(entries <= 1 && (entries == 1 || state.revision() == before.revision()));
         }
         prop_assert!(elsewhere == state, "two nodes differ");
@@ -144,13 +160,18 @@ fn the_strategies_reach_acceptance_and_many_refusals() {
     let mut runner = TestRunner::deterministic();
     let mut seen = std::collections::BTreeMap::new();
     let mut restored = std::collections::BTreeMap::new();
+    let mut resealed = 0;
     for _ in 0..20 {
         let commands =
             prop::collection::vec(strategies::command(), 30).new_tree(&mut runner).unwrap().current();
         let mut state = start();
         for command in &commands {
+            let (command, outdated) = (&completed(command, &state), state.outdated_values().count());
             let word = match state.apply(command) {
                 Outcome::Accepted(accepted) => {
+                    if let CommandBody::Reseal(_) = &command.body {
+                        resealed += outdated - state.outdated_values().count();
+                    }
                     let made = accepted.changes.iter().filter(|told| told.action == ChangeResult::CREATED);
                     for told in made.filter(|told| restores(command, &told.key)) {
                         *restored.entry(told.key.kind).or_insert(0_usize) += 1;
@@ -163,6 +184,7 @@ fn the_strategies_reach_acceptance_and_many_refusals() {
         }
     }
     assert!(seen["accepted"] > 150, "{seen:?}");
+    assert!(resealed > 5, "{resealed} values were sealed anew");
     for kind in [Kind::Api, Kind::ApiRevision, Kind::Binding] {
         assert!(restored.contains_key(&kind), "no {kind} was restored: {restored:?}");
     }

@@ -12,7 +12,7 @@ use crate::{
     port::SEAL_OUTDATED,
 };
 
-fn opaque(data: &str) -> String {
+pub(super) fn opaque(data: &str) -> String {
     format!("{{kind: Secret, name: s, spec: {{type: opaque, data: {{{data}}}}}}}")
 }
 
@@ -20,7 +20,7 @@ fn world() -> World {
     World::new().with_key()
 }
 
-fn sealed<'a>(world: &'a World, field: &str) -> &'a SealedValue {
+pub(super) fn sealed<'a>(world: &'a World, field: &str) -> &'a SealedValue {
     let Spec::Secret(secret) = &world.get("Secret s").spec else { panic!() };
     match &secret.data[field] {
         SecretValue::Sealed(sealed) => sealed,
@@ -28,7 +28,7 @@ fn sealed<'a>(world: &'a World, field: &str) -> &'a SealedValue {
     }
 }
 
-fn one(accepted: &Accepted) -> &'static str {
+pub(super) fn one(accepted: &Accepted) -> &'static str {
     assert_eq!(accepted.changes.len(), 1, "{:?}", told(accepted));
     accepted.changes[0].action
 }
@@ -168,14 +168,19 @@ fn one_idempotency_key_is_one_request_over_a_rotation() {
 
 /// The command as a node proposes it that has applied `seen`.
 #[expect(clippy::disallowed_methods, reason = "as the node that is asked does it")]
-fn apply_as(world: &mut World, seen: &State, yaml: &str, idempotency_key: Option<&str>) -> Outcome {
+pub(super) fn apply_as(
+    world: &mut World,
+    seen: &State,
+    yaml: &str,
+    idempotency_key: Option<&str>,
+) -> Outcome {
     let command = world.command(CommandBody::Apply(changes(yaml)), idempotency_key);
     let admitted = admit(command, seen.version(), Seal { state: seen, by: &Masks }).unwrap();
     world.state.apply(admitted.command())
 }
 
 #[expect(clippy::disallowed_methods, reason = "as the node that is asked does it")]
-fn refused_by(state: &State, command: Command) -> Problem {
+pub(super) fn refused_by(state: &State, command: Command) -> Problem {
     admit(command, state.version(), Seal { state, by: &Masks }).unwrap_err()
 }
 

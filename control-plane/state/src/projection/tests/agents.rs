@@ -1,14 +1,14 @@
 //! The scopes of agents.
 
 use super::*;
-use crate::NeighbourAt;
+use crate::{NeighbourAt, member::agent_identity};
 
 fn agents(region: &str) -> ScopeId {
     ScopeId::Agents { region: name(region) }
 }
 
 fn identity(agent: &str, region: &str) -> String {
-    format!("{agent}.agent.{region}.hanse.internal")
+    agent_identity(&name(agent), &name(region))
 }
 
 fn join(agent: &str, region: &str, key: u8) -> CommandBody {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use hanse_management::manifest::Restored;
+use hanse_management::{kinds::SecretValue, manifest::Restored};
 use proptest::{
     collection::vec,
     prelude::*,
@@ -97,6 +97,23 @@ fn member() -> impl Strategy<Value = CommandBody> {
     })
 }
 
+/// Another version of the federation key is used, or values are sealed anew. The test writes the rest of it.
+fn federation_key() -> impl Strategy<Value = CommandBody> {
+    prop_oneof![Just(CommandBody::RotateKey), Just(CommandBody::Reseal(Vec::new()))]
+}
+
+/// Secrets, sealed with this version of the federation key.
+fn sealed_with(version: u32, mut changes: Vec<Change>) -> Vec<Change> {
+    for change in &mut changes {
+        let Some(Spec::Secret(secret)) = change.action.spec_mut() else { continue };
+        for value in secret.data.values_mut() {
+            let sealed = anew(value.sealed().unwrap(), version);
+            *value = SecretValue::Sealed(sealed);
+        }
+    }
+    changes
+}
+
 fn upstream() -> impl Strategy<Value = Change> {
     let endpoint =
         (0..3u8, proptest::option::of(select(&REGIONS)), proptest::option::of(select(&ENVIRONMENTS)))
@@ -111,8 +128,12 @@ fn upstream() -> impl Strategy<Value = Change> {
                 endpoint
             });
     let attempts = proptest::option::of(0..3u8);
-    (owned(&PAIR), vec(endpoint, 1..3), attempts).prop_map(|(path, endpoints, attempts)| {
+    let from = proptest::option::weighted(0.5, select(&PAIR));
+    (owned(&PAIR), vec(endpoint, 1..3), attempts, from).prop_map(|(path, endpoints, attempts, from)| {
         let mut spec = json!({"endpoints": endpoints});
+        if let Some(origin) = from {
+            spec["endpointsFrom"] = json!({"origin": origin, "name": "pods"});
+        }
         if let Some(attempts) = attempts {
             spec["retry"] = json!({"attempts": attempts});
             spec["healthCheck"] = json!({"path": "/healthz"});
@@ -248,7 +269,7 @@ fn change() -> impl Strategy<Value = Change> {
 
 fn turn() -> impl Strategy<Value = Turn> {
     let changes = prop_oneof![3 => vec(change(), 1..=1), 1 => vec(change(), 2..4)];
-    let body = prop_oneof![6 => changes.prop_map(CommandBody::Apply), 1 => member()];
+    let body = prop_oneof![12 => changes.prop_map(CommandBody::Apply), 2 => member(), 2 => federation_key()];
     (body, proptest::bool::weighted(0.7))
 }
 
@@ -358,6 +379,8 @@ struct Played {
     effective: usize,
     /// Commands that made something out of a dump.
     restored: usize,
+    /// Values that were sealed anew.
+    resealed: usize,
     /// Runtime resources changed.
     touched: usize,
     /// Scopes made, and dropped, by the first part of their names.
@@ -365,6 +388,8 @@ struct Played {
     dropped: BTreeMap<String, usize>,
     /// Stops at which an Origin had a holder.
     held: usize,
+    /// Stops at which an Upstream referred to endpoints of an Origin.
+    referring: usize,
     /// Stops at which a Binding's route was not the same in two regions of an Environment.
     differing: usize,
 }
@@ -378,7 +403,13 @@ impl Played {
             let before = world.state.revision();
             let changes = if let CommandBody::Apply(changes) = &body { changes.as_slice() } else { &[] };
             let of_dump = changes.iter().any(|change| matches!(change.action, Action::Restore { .. }));
-            let _ = world.run(body);
+            let (version, _) = world.state.federation_keys().active().unwrap();
+            match body {
+                CommandBody::RotateKey => world.use_key(version + 1),
+                CommandBody::Reseal(_) => self.resealed += world.reseal(),
+                CommandBody::Apply(changes) => drop(world.apply(sealed_with(version, changes))),
+                body => drop(world.run(body)),
+            }
             let is_effective = world.state.revision() > before;
             self.effective += usize::from(is_effective);
             self.restored += usize::from(is_effective && of_dump);
@@ -414,6 +445,12 @@ impl Played {
             !origin.holders.is_empty()
         };
         self.held += usize::from(origins.into_iter().any(|(_, bytes)| is_held(bytes)));
+        let upstreams = world.content.values().flatten().filter(|(key, _)| key.starts_with("upstream/"));
+        let refers = |bytes: &Bytes| match runtime::Resource::decode(bytes.clone()).unwrap().kind {
+            Some(Runtime::Upstream(upstream)) => upstream.endpoints_from.is_some(),
+            other => panic!("{other:?}"),
+        };
+        self.referring += usize::from(upstreams.into_iter().any(|(_, bytes)| refers(bytes)));
         self.differing += usize::from(routes.values().any(|bytes| bytes.len() > 1));
     }
 }
@@ -431,13 +468,26 @@ proptest! {
 fn the_random_histories_do_something() {
     let mut runner = TestRunner::deterministic();
     let mut played = Played::default();
-    for _ in 0..48 {
+    for _ in 0..72 {
         played.play(turns().new_tree(&mut runner).unwrap().current());
     }
-    let Played { commands, effective, restored: _, touched, made, dropped, held, differing } = played;
+    let Played {
+        commands,
+        effective,
+        restored: _,
+        resealed,
+        touched,
+        made,
+        dropped,
+        held,
+        referring,
+        differing,
+    } = played;
     assert!(effective * 2 > commands, "{effective} of {commands} commands changed the state");
     assert!(touched > commands, "{touched} runtime resources changed by {commands} commands");
+    assert!(resealed >= 10, "{resealed} values were sealed anew");
     assert!(held > 10, "{held} stops with an Origin that had a holder");
+    assert!(referring > 2, "{referring} stops with an Upstream that gets endpoints from an Origin");
     assert!(differing > 10, "{differing} stops with regions that differ");
     for (what, scopes) in [("made", made), ("dropped", dropped)] {
         for kind in ["runtime", "dns", "keys", "agents"] {

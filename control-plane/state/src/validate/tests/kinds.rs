@@ -173,6 +173,12 @@ fn upstreams() {
         "{endpoints: [{url: 'https://[::1]:8443/base/'}, {url: 'http://a', weight: 0}], timeout: 1h}",
     );
     refused("Upstream", "{endpoints: []}", "endpoints: it has no endpoint");
+    refused("Upstream", "{}", "endpoints: it has no endpoint");
+    refused(
+        "Upstream",
+        "{endpoints: [{url: 'http://a', weight: 0}], endpointsFrom: {origin: east, name: pods}}",
+        "endpoints: every weight is 0",
+    );
     refused("Upstream", "{endpoints: [{url: 'http://a', weight: 0}]}", "endpoints: every weight is 0");
     refused(
         "Upstream",

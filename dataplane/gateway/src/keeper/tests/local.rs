@@ -8,12 +8,12 @@ use crate::testbed::{entry, route_of};
 
 const EAST: &str = "local/eu-west/production/east";
 
-fn east() -> ScopeId {
+pub(super) fn east() -> ScopeId {
     EAST.parse().unwrap()
 }
 
 /// The Origin `east`, for these Organizations and kinds.
-fn origin(organizations: &[&str], kinds: &[&str]) -> (Arc<str>, Bytes) {
+pub(super) fn origin(organizations: &[&str], kinds: &[&str]) -> (Arc<str>, Bytes) {
     let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
     let origin = runtime::Origin {
         made_at_ms: 1,
@@ -40,19 +40,19 @@ fn quarantined(world: &World) -> Vec<String> {
 
 impl World {
     /// Offered `production` and the local scope `east`.
-    fn with_local() -> Self {
+    pub(super) fn with_local() -> Self {
         let world = Self::start();
         world.link.send_modify(|status| status.offered = [scope("production"), east()].into());
         world
     }
 
-    fn publishes(&self, to: Position, upserts: Vec<(Arc<str>, Bytes)>, removals: &[&str]) {
+    pub(super) fn publishes(&self, to: Position, upserts: Vec<(Arc<str>, Bytes)>, removals: &[&str]) {
         let removals = removals.iter().map(|&key| key.into()).collect();
         self.replicas.update(&east(), |replica| replica.advance(to, upserts, removals)).unwrap();
     }
 
     /// Waits until the control plane's scope and the local one stand there.
-    async fn stands(&mut self, control: u64, local: u64) {
+    pub(super) async fn stands(&mut self, control: u64, local: u64) {
         let at = |now: &BTreeMap<ScopeId, InUse>, scope: &ScopeId| now.get(scope).map(|used| used.position);
         let wanted = (Some(position(1, control)), Some(position(7, local)));
         let reached =
@@ -228,6 +228,29 @@ async fn what_was_barred_may_still_turn_out_deadly() {
     assert!(quarantined(&world).contains(&"upstream/acme/deadly ".to_owned()));
 }
 
+/// What an Origin bars never ended anything, whatever else does.
+#[tokio::test]
+async fn what_is_barred_is_not_poisoned_with_something_else() {
+    let mut world = World::with_local();
+    let mut made = vec![listener("production", &[]), origin(&["shop"], &["route", "upstream"])];
+    made.extend(api("orders"));
+    world.advance("production", position(1, 1), made, &[]);
+    world.publishes(position(7, 1), api_of("acme", "pets"), &[]);
+    world.stands(1, 1).await;
+    assert!(world.serves("/orders") && !world.serves("/pets"));
+    // Another Origin allows what is deadly.
+    let (_, west) = origin(&["acme"], &["route", "upstream"]);
+    world.advance("production", position(1, 2), vec![("origin/west".into(), west)], &[]);
+    let scope: ScopeId = "local/eu-west/production/west".parse().unwrap();
+    world.replicas.update(&scope, |replica| replica.advance(position(8, 1), deadly(), vec![])).unwrap();
+    let held = world.handle.effective.wait_for(|now| now.contains_key(&scope));
+    tokio::time::timeout(SOON, held).await.expect("in time").unwrap();
+    // Now it is allowed.
+    world.advance("production", position(1, 3), vec![origin(&["shop", "acme"], &["route", "upstream"])], &[]);
+    world.stands(3, 1).await;
+    assert!(world.serves("/pets"));
+}
+
 #[tokio::test]
 async fn an_api_has_one_set_of_counters_in_all_scopes_of_an_environment() {
     let mut world = World::with_local();
@@ -333,9 +356,31 @@ async fn a_route_that_is_at_its_last_good_version_and_loses_its_place_is_told_bo
 #[test]
 fn a_wait_for_local_scopes_begins_once_and_again_when_others_are_missing() {
     let now = Instant::now();
-    let wait = LocalWait::NotYet.after(Missing::Local, now);
-    assert_eq!(wait, LocalWait::Until(now + LOCAL_WITHIN));
-    assert_eq!(wait.after(Missing::Local, now + LOCAL_WITHIN), wait);
-    assert_eq!(wait.after(Missing::Scope, now), LocalWait::NotYet);
-    assert_eq!(LocalWait::Over.after(Missing::Local, now), LocalWait::Over);
+    let until = waited_until(None, Missing::Local, now);
+    assert_eq!(until, Some(now + LOCAL_WITHIN));
+    assert_eq!(waited_until(until, Missing::Local, now + LOCAL_WITHIN), until);
+    assert_eq!(waited_until(until, Missing::Scope, now), None);
+    assert_eq!(waited_until(until, Missing::Nothing, now), None);
+}
+
+/// Changes that keep coming do not make the wait longer.
+#[tokio::test]
+async fn a_damaged_local_scope_holds_up_no_readiness_while_changes_keep_coming() {
+    let world = World::with_local();
+    world.advance(
+        "production",
+        position(1, 1),
+        vec![listener("production", &[]), origin(&["acme"], &["route"])],
+        &[],
+    );
+    let started = Instant::now();
+    for revision in 2.. {
+        world.advance("production", position(1, revision), api("orders"), &[]);
+        tokio::task::yield_now().await;
+        if world.handle.ready.borrow().is_ok() {
+            break;
+        }
+        assert!(started.elapsed() < LOCAL_WITHIN + SOON, "the wait has an end");
+    }
+    assert!(started.elapsed() > LOCAL_WITHIN / 2, "it was waited for");
 }

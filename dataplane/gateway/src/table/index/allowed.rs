@@ -1,6 +1,7 @@
 //! What an Origin allows in its local scope.
 
 use hanse_runtime::{Origin, Resource, ResourceKind, Unusable};
+use hanse_topology::ScopeId;
 
 /// Whether the Origin of a local scope allows a resource with this key. What it does not allow is not in force at all, nor is the last
 /// good version of it: the control plane may have taken the permission away.
@@ -34,7 +35,7 @@ pub(super) fn judge_key(origin: Option<&Origin>, key: &str, kind: ResourceKind) 
 
 /// Whether a resource of a local scope is of the Organization that its key says, and so is what it refers to. In other scopes the control
 /// plane sees to that.
-pub(super) fn judge_content(key: &str, resource: &Resource) -> Result<(), Unusable> {
+pub(super) fn judge_content(scope: &ScopeId, key: &str, resource: &Resource) -> Result<(), Unusable> {
     let (_, own) = parts(key);
     let of_key = |field: &str, found: &str| match found == own {
         true => Ok(()),
@@ -47,8 +48,19 @@ pub(super) fn judge_content(key: &str, resource: &Resource) -> Result<(), Unusab
             of_key("organization", &route.organization)?;
             of_key("upstream", parts(&route.upstream).1)
         }
-        Resource::Upstream(_)
-        | Resource::Listener(_)
+        Resource::Endpoints(set) => of_key("organization", &set.organization),
+        Resource::Upstream(upstream) => {
+            // An Origin that is taken out of use takes nothing of another one with it.
+            let own = scope.origin().map(|origin| origin.as_str());
+            match upstream.endpoints_from.as_ref().map(|from| from.origin.as_str()) {
+                Some(other) if Some(other) != own => Err(Unusable::new(
+                    "endpoints_from.origin",
+                    format!("is {other:?}: what an Origin publishes refers to endpoints of its own only"),
+                )),
+                Some(_) | None => Ok(()),
+            }
+        }
+        Resource::Listener(_)
         | Resource::Plan(_)
         | Resource::Credential(_)
         | Resource::Subscription(_)

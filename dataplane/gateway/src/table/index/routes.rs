@@ -11,7 +11,7 @@ use hanse_runtime::{Context, HostPattern, Unusable};
 use super::{Key, claims::Claims, kept, users::Users, versions::Versions};
 use crate::{
     metrics::{ApiCounters, ApiStats, HostStats},
-    table::{ApiRoutes, Places, ScopeTable, Served, Upstream, callers::OwnedId},
+    table::{ApiRoutes, ConnectProfiles, Places, ScopeTable, Served, SetId, Upstream, callers::OwnedId},
 };
 
 /// A host and a context, and the Organization that has a route there: some requests there may be its own.
@@ -20,10 +20,14 @@ type Place = (HostPattern, Context, Box<str>);
 /// Every route of a scope, with the version of it that is served.
 #[derive(Debug, Default)]
 pub(super) struct Routes {
-    upstreams: HashMap<Key, Arc<Upstream>>,
+    pub(super) upstreams: HashMap<Key, Arc<Upstream>>,
     entries: BTreeMap<Key, Entry>,
     /// Routes by the upstream they want, and by the one they are served with where that is another.
     by_upstream: Users,
+    /// Upstreams by the set of endpoints that they refer to.
+    pub(super) by_set: Users<SetId>,
+    /// Upstreams whose set of endpoints is not there.
+    pub(super) without_set: BTreeSet<Key>,
     claims: Claims<Place, Arc<Served>>,
     /// What keeps the places of routes that cannot be used.
     kept: BTreeMap<Key, Arc<Served>>,
@@ -102,13 +106,34 @@ impl Routes {
     }
 
     /// An upstream is there, or another. Who has to be settled is `touched`.
-    pub(super) fn set_upstream(&mut self, key: &Key, upstream: Upstream, touched: &mut BTreeSet<Key>) {
+    pub(super) fn set_upstream(
+        &mut self,
+        key: &Key,
+        upstream: Upstream,
+        profiles: &ConnectProfiles,
+        touched: &mut BTreeSet<Key>,
+    ) {
+        self.leave_set(key);
+        if let Some(set) = upstream.set() {
+            self.by_set.join(set, key);
+            if profiles.sets.get(set).is_none() {
+                self.without_set.insert(key.clone());
+            }
+        }
         self.upstreams.insert(key.clone(), Arc::new(upstream));
         touched.extend(self.by_upstream.of(key));
     }
 
+    fn leave_set(&mut self, key: &Key) {
+        if let Some(set) = self.upstreams.get(key).and_then(|upstream| upstream.set()) {
+            self.by_set.leave(set, key);
+            self.without_set.remove(key);
+        }
+    }
+
     /// An upstream is gone.
     pub(super) fn remove_upstream(&mut self, key: &Key, touched: &mut BTreeSet<Key>) {
+        self.leave_set(key);
         self.upstreams.remove(key);
         touched.extend(self.by_upstream.of(key));
     }
@@ -172,7 +197,10 @@ impl Routes {
         let by_host = by_host(&self.counters, table, &routes);
         let served = Arc::new(Served { key: key.clone(), routes: routes.clone(), upstream, stats, by_host });
         let now = InForce { served: served.clone(), from, upstream_from };
-        if let Some(before) = entry.in_force.replace(now) {
+        let before = entry.in_force.replace(now);
+        // With another upstream at the same places, no other route answers there than before.
+        let is_moved = before.as_ref().is_none_or(|before| !Arc::ptr_eq(&before.served.routes, &routes));
+        if let Some(before) = before {
             let left = places(&before.served.routes).filter(|old| !places(&routes).any(|new| new == *old));
             for place in left {
                 set(&mut table.apis, &place, self.claims.withdraw(&place, key));
@@ -186,7 +214,20 @@ impl Routes {
             let holder = self.claims.claim(place.clone(), key, served.clone());
             set(&mut table.apis, &place, Some(holder));
         }
-        table.places += 1;
+        table.places += u64::from(is_moved);
+    }
+
+    /// Serves a route as it is in force, with another state of its upstream.
+    pub(super) fn serve_with(
+        &mut self,
+        key: &Key,
+        in_force: InForce,
+        upstream: Arc<Upstream>,
+        table: &mut ScopeTable,
+    ) {
+        let InForce { served, from, upstream_from } = in_force;
+        let next = Next { routes: served.routes.clone(), from, upstream: Some(upstream), upstream_from };
+        self.serve(key, next, table);
     }
 
     /// Keeps the place of a route that cannot be used; `None`: it can, or there is no such route any more.

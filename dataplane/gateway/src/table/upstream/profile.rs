@@ -8,7 +8,7 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{ServerName, TrustAnchor};
 
 use super::UpstreamId;
-use crate::{egress::EgressGuard, health::Endpoints, weak::WeakMap};
+use crate::{egress::EgressGuard, health::Endpoints, table::EndpointSets, weak::WeakMap};
 
 /// How to connect. Endpoints with equal profiles share connections.
 #[derive(Debug)]
@@ -33,12 +33,13 @@ struct ProfileKey {
     server_name: Option<ServerName<'static>>,
 }
 
-/// Every profile in use, each once.
+/// Every profile in use, each once, and what else scopes share while they are compiled.
 #[derive(Debug, Default)]
 pub struct ConnectProfiles {
     known: WeakMap<ProfileKey, ConnectProfile>,
     tls: WeakMap<String, ClientConfig>,
     pub(crate) endpoints: Endpoints,
+    pub(crate) sets: EndpointSets,
 }
 
 impl ConnectProfiles {

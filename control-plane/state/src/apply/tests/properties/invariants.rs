@@ -58,6 +58,35 @@ pub(super) fn check_step(before: &State, after: &State, outcome: &Outcome) {
     assert_eq!(told, entry.keys.iter().collect(), "what is told is what is journalled");
 }
 
+/// Of a command that seals values anew: no resource has moved, and no data is under another Secret or field.
+pub(super) fn check_reseal(before: &State, after: &State, outcome: &Outcome) {
+    if let Outcome::Rejected(_) = outcome {
+        assert!(before == after, "a refused command changes nothing");
+        return;
+    }
+    let active = after.federation_keys().active().map(|(version, _)| version);
+    assert_eq!((before.revision(), &before.journal), (after.revision(), &after.journal));
+    assert_eq!(before.resources().len(), after.resources().len());
+    let mut moved = 0;
+    for (was, is) in before.resources().zip(after.resources()) {
+        assert_eq!((&was.key, &was.metadata), (&is.key, &is.metadata));
+        let (Spec::Secret(old), Spec::Secret(new)) = (&was.spec, &is.spec) else {
+            assert_eq!(was.spec, is.spec);
+            continue;
+        };
+        assert_eq!(old.without_data(), new.without_data());
+        for (old, new) in old.data.values().zip(new.data.values()).filter(|(old, new)| old != new) {
+            let version = |value: &SecretValue| value.sealed().map(|sealed| sealed.version);
+            assert!(version(old) != active && version(new) == active, "{old:?} {new:?}");
+            moved += 1;
+        }
+    }
+    let entries = after.audit().head().number - before.audit().head().number;
+    assert_eq!(entries, u64::from(moved > 0), "an entry tells of each such change");
+    assert_eq!(after.outdated_values().count() + moved, before.outdated_values().count());
+    assert!(crate::audit::holds(after), "the audit is one chain");
+}
+
 fn number_of(revision: &Resource) -> u64 {
     let Spec::ApiRevision(revision) = &revision.spec else { panic!("{} is no ApiRevision", revision.key) };
     revision.number

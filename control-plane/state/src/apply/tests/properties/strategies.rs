@@ -1,6 +1,10 @@
 //! Commands over few names, so that they meet.
 
-use hanse_management::{Digest, Kind, ResourceKey, Spec, kinds::TokenRole, manifest::Restored};
+use hanse_management::{
+    Digest, Kind, ResourceKey, Spec,
+    kinds::{SealedValue, TokenRole},
+    manifest::Restored,
+};
 use hanse_topology::Labels;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -8,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     Action, Change, Command, CommandBody, Incumbent, MintedToken, NeighbourAt, Origin, RecoveryKey,
-    SeatAsked,
+    ResealedValue, SeatAsked,
     fixture::{self, START_MS, name},
 };
 
@@ -320,12 +324,22 @@ fn body() -> impl Strategy<Value = CommandBody> {
         let at = |agent: &str| NeighbourAt { name: name(agent), address: address.to_owned(), relay };
         CommandBody::SetNeighbours { region: name("eu-west"), agents: agents.into_iter().map(at).collect() }
     });
+    // The test writes into it which bytes are there, where `was` is 0.
+    let resealed = (pick(&["signer", "password"]), pick(&["a", "key.pem"]), 1..4_u32, any::<bool>())
+        .prop_map(|(secret, field, version, is_of_other)| ResealedValue {
+            secret: ResourceKey::owned(Kind::Secret, name("default"), name(secret)),
+            field: field.to_owned(),
+            was: [is_of_other.into(); 32],
+            sealed: SealedValue { version, sealed: vec![9], same_as: None },
+        });
+    let reseal = prop::collection::vec(resealed, 1..4).prop_map(CommandBody::Reseal);
     // The test writes into it which entry is there.
     let drop_audit = Just(CommandBody::DropAudit { through: 0, hash: [0; 32] });
     prop_oneof![
         12 => prop::collection::vec(change(), 1..3).prop_map(CommandBody::Apply),
         1 => prop_oneof![minted, drop_audit],
         1 => federation_key(),
+        2 => reseal,
         2 => part().prop_map(CommandBody::Apply),
         1 => Just(CommandBody::Apply(vec![fixture::delete("Api users", true)])),
         2 => prop_oneof![3 => spend, 1 => record, 1 => revoke, 1 => refuse, 1 => readmit, 2 => neighbours],

@@ -50,3 +50,23 @@ fn a_rotation_makes_a_proposed_secret_stale() {
     assert!(problem.detail.contains("sealed with version 1 of the federation key"), "{problem}");
     assert!(problem.remedy.contains("propose it again"), "{problem}");
 }
+
+/// Sealed anew, a value is the same data: other proposals hold. One that carries data of its own was stale since the rotation.
+#[test]
+fn a_proposal_that_keeps_data_holds_while_values_are_sealed_anew() {
+    let secret =
+        |data: &str| format!("{{kind: Secret, name: s, spec: {{type: opaque, data: {{a: {data}}}}}}}");
+    let mut world = guarded().with_key().with(&secret("private-90210"));
+    let of = |data: &str| changes(&format!("{ONE_REGION}\n---\n{}", secret(data)));
+    let keeps = world.propose("ann", of("{sealed: true}"));
+    let carries = world.propose("ann", of("private-90210"));
+    world.rotate_key();
+    world.reseal();
+    let problem = world.approve("bob", carries).unwrap_err();
+    assert_eq!(problem.name, ProblemName::Stale, "{problem}");
+    assert!(problem.detail.contains("sealed with version 1 of the federation key"), "{problem}");
+    let etag = world.revision_of("Secret s");
+    world.approve("bob", keeps).unwrap();
+    assert_eq!(world.revision_of("Secret s"), etag);
+    assert_eq!(world.state.values_by_version().into_keys().collect::<Vec<_>>(), [2]);
+}

@@ -50,6 +50,25 @@ fn another_upstream_of_a_new_binding() {
     );
 }
 
+/// The URLs stay, and gateways would use them no more.
+#[test]
+fn endpoints_of_an_origin() {
+    let upstream = |more: &str| {
+        format!(
+            "{{kind: Upstream, name: canary, spec: {{endpoints: [{{url: 'http://10.0.0.9:8080'}}]{more}}}}}"
+        )
+    };
+    let origin = "{kind: Origin, name: east, spec: {region: eu-west, environments: [sandbox], organizations: [default], \
+                  kinds: [Endpoints], holders: [agent-1]}}";
+    let moved = "{kind: Binding, name: orders-production, spec: {api: orders, environment: production, upstream: canary}}";
+    is_stale(
+        guarded().with(&format!("{}\n---\n{origin}", upstream(""))),
+        changes(moved),
+        &upstream(", endpointsFrom: {origin: east, name: pods}"),
+        "Binding default/orders-production would serve something else",
+    );
+}
+
 #[test]
 fn another_latest_revision() {
     let world = || {
@@ -138,4 +157,27 @@ fn what_is_served_stays() {
     world.put("{kind: Upstream, name: other, spec: {endpoints: [{url: 'http://10.0.0.9:8080'}]}}");
     world.put("{kind: Region, name: us-east, labels: {tier: other}}");
     world.approve("bob", number).unwrap();
+}
+
+/// An endpoint of another Environment, or of a region that the Binding is not in, is nothing that the Binding serves.
+#[test]
+fn endpoints_of_elsewhere_leave_a_proposal_good() {
+    let upstream = |more: &str| {
+        format!(
+            "{{kind: Upstream, name: canary, spec: {{endpoints: [{{url: 'http://10.0.0.9:8080'}}{more}]}}}}"
+        )
+    };
+    let binding = "{kind: Binding, name: orders-production, \
+                   spec: {api: orders, environment: production, upstream: canary, regions: {names: [eu-west]}}}";
+    for (more, is_good) in [
+        (", {url: 'http://10.6.6.6:8080', environment: sandbox}", true),
+        (", {url: 'http://10.6.6.6:8080', region: us-east}", true),
+        (", {url: 'http://10.6.6.6:8080', environment: production}", false),
+        (", {url: 'http://10.6.6.6:8080', region: eu-west}", false),
+    ] {
+        let mut world = guarded().with(&upstream(""));
+        let number = world.propose("ann", changes(binding));
+        world.by("ci", crate::CommandBody::Apply(changes(&upstream(more)))).unwrap();
+        assert_eq!(world.approve("bob", number).is_ok(), is_good, "{more}");
+    }
 }

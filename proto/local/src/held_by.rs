@@ -1,15 +1,18 @@
 //! What a link asks for of a holder that is no relay.
 
-use hanse_local::Origins;
 use hanse_sync::{ContentRoot, Disbelief, HeadSignature, Heads};
 use hanse_topology::{Name, Position, ScopeId};
+
+use crate::Origins;
 
 /// Wants the local scopes whose Origin names this holder. Everything else comes from relays: a relay that took the same scopes from
 /// fifty holders would have fifty copies of them.
 #[derive(Debug)]
-pub(super) struct HeldBy {
-    pub(super) origins: Origins,
-    pub(super) holder: Name,
+pub struct HeldBy {
+    /// The Origins that the agent knows.
+    pub origins: Origins,
+    /// The holder that the link follows.
+    pub holder: Name,
 }
 
 impl Heads for HeldBy {
@@ -42,12 +45,12 @@ impl Heads for HeldBy {
 mod tests {
     use hanse_identity::Authority;
     use hanse_link::Replicas;
-    use hanse_local::OriginKeeper;
     use hanse_proto::runtime::{Holder, Origin, Resource, resource::Kind};
     use hanse_topology::Lineage;
     use prost::Message as _;
 
     use super::*;
+    use crate::OriginKeeper;
 
     #[test]
     fn scopes_of_a_holder_are_wanted_and_others_are_not() {

@@ -4,6 +4,6 @@
 const VARIABLE: &str = "HANSE_SEEDED_BUG";
 
 /// Whether the bug of this name is to be brought back. Never in a release build.
-pub(crate) fn seeded(name: &str) -> bool {
+pub fn seeded(name: &str) -> bool {
     cfg!(debug_assertions) && std::env::var(VARIABLE).is_ok_and(|seeded| seeded == name)
 }

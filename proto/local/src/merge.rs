@@ -5,32 +5,38 @@
 //!
 //! A head counts only while the present Origin names its holder. A head that does not count is never brought, and any head that counts
 //! takes its place: for example, the head of a holder that lost its key gives way to the first head of the holder's new key.
+//!
+//! Of two lineages of one generation neither follows the other, so neither is brought where the other is held. The agent's own holder
+//! hears of such a head, and takes over with a greater generation.
 
 use std::sync::Arc;
 
-use hanse_link::{Replica, Replicas};
-use hanse_local::Origins;
+use hanse_link::Replicas;
 use hanse_process::Shutdown;
-use hanse_sync::{AdvanceError, Heads, Prepared, ReplicaMap};
+use hanse_sync::{AdvanceError, Heads, HeldHead, Prepared, Replica, ReplicaMap};
 use hanse_topology::{Position, ScopeId};
 use tracing::{debug, warn};
 
+use crate::{HoldingHandle, Origins, forge::forged, seeded::seeded};
+
 /// What one link brings. A clone goes on where one that ended stopped.
-#[derive(Clone)]
-pub(super) struct Merge {
+#[derive(Debug, Clone)]
+pub struct Merge {
     /// What the link holds.
-    pub(super) link: Replicas,
+    pub link: Replicas,
     /// What the agent holds.
-    pub(super) own: Replicas,
+    pub own: Replicas,
     /// Which scopes the link follows, and whose heads count.
-    pub(super) heads: Arc<dyn Heads>,
+    pub heads: Arc<dyn Heads>,
     /// Says when that changes.
-    pub(super) origins: Origins,
+    pub origins: Origins,
+    /// Hears of heads that are not brought.
+    pub holding: HoldingHandle,
 }
 
 impl Merge {
     /// Follows the link's hub, the Origins and who is revoked, until the shutdown.
-    pub(super) async fn run(self, shutdown: Shutdown) {
+    pub async fn run(self, shutdown: Shutdown) {
         let (mut changed, mut origins) = (self.link.subscribe(), self.origins.changed());
         let mut refused = self.origins.refused();
         loop {
@@ -44,23 +50,40 @@ impl Merge {
         }
     }
 
-    fn step(&self) {
+    pub(crate) fn step(&self) {
         let local = |scope: &&ScopeId| scope.is_local();
         let scopes: Vec<ScopeId> = self.link.read(|map| map.keys().filter(local).cloned().collect());
         for scope in scopes {
             // A local scope ends with its Origin, in the link's hub too.
             match self.heads.wants(&scope) {
-                true => self.bring(&scope),
+                true => {
+                    self.bring(&scope);
+                    self.tell(&scope);
+                }
                 false => drop(self.link.remove(&scope)),
             }
         }
     }
 
+    /// Tells the holder what the link holds. It counts for nothing where the agent holds as much.
+    fn tell(&self, scope: &ScopeId) {
+        let head = |link: &ReplicaMap| {
+            let link = self.heads.believed(scope, link.get(scope))?;
+            let (position, signature) = (*link.position()?, link.signature()?.clone());
+            Some(HeldHead { position, root: link.root(), signature })
+        };
+        if let Some(head) = self.link.read(head) {
+            self.holding.meet(scope, &head);
+        }
+    }
+
     fn bring(&self, scope: &ScopeId) {
         // Another link may move the replica meanwhile, or the Origin may go: then the next comparison decides.
-        while let Some(brought) =
-            self.link.read(|link| self.own.read(|own| plan(&*self.heads, scope, link, own)))
-        {
+        let brought = |link: &ReplicaMap, own: &ReplicaMap| {
+            let brought = plan(&*self.heads, scope, link, own)?;
+            Some(forged(brought, link.get(scope)?, own.get(scope)))
+        };
+        while let Some(brought) = self.link.read(|link| self.own.read(|own| brought(link, own))) {
             match self.own.update(scope, |replica| replica.commit(brought)) {
                 Ok(()) => debug!(%scope, "brought by a neighbour"),
                 Err(AdvanceError::Moved) => continue,
@@ -77,7 +100,7 @@ fn plan(heads: &dyn Heads, scope: &ScopeId, link: &ReplicaMap, own: &ReplicaMap)
     let link = heads.believed(scope, link.get(scope))?;
     let (to, signature) = (*link.position()?, link.signature()?.clone());
     let held = own.get(scope);
-    let prepared = match heads.believed(scope, held) {
+    let prepared = match heads.believed(scope, held).filter(|_| !seeded("merge-latest")) {
         Some(own) => {
             let at = own.position()?;
             (to.may_follow(at) && !to.is(at)).then_some(())?;

@@ -1,0 +1,76 @@
+//! A region of simulated agents: sessions of the sync protocol, which give each other every message, on a clock that jumps from event to
+//! event. There is no TLS, no store and no processor time: what is left is what the protocol and the topology cost.
+
+mod region;
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::{Figures, RELAYS, RegionOptions};
+use crate::{bench::ms, process::resident_bytes};
+use region::Region;
+
+/// Between two changes, as where agents are real.
+const PAUSE: Duration = Duration::from_millis(200);
+/// After which a region is quiet, likewise.
+const SETTLED: Duration = Duration::from_secs(3);
+
+/// Measures.
+pub(super) fn measure(options: &RegionOptions) -> Result<Figures> {
+    let before = resident_bytes(std::process::id())?;
+    let mut region = Region::new(options.simulated, options.scopes, Instant::now());
+    region.until_linked()?;
+    for scope in 0..options.scopes {
+        region.change(scope)?;
+    }
+    let mut figures = Figures {
+        agents: options.simulated,
+        // One to a control node, which is not simulated.
+        streams_per_agent: RELAYS + 1,
+        streams_per_relay: (0..RELAYS).map(|relay| region.links_of(relay) + 1).max().unwrap_or_default(),
+        ..Figures::default()
+    };
+    region.pass(SETTLED)?;
+    let first = region.carried.clone();
+    region.pass(options.idle())?;
+    let seconds = options.idle().as_secs_f64();
+    let by_relays: u64 = (0..RELAYS).map(|relay| region.carried[relay] - first[relay]).sum();
+    figures.idle_bytes_per_second_per_relay = (by_relays as f64 / RELAYS as f64 / seconds).round();
+    figures.idle_bytes_per_second_per_agent = (by_relays as f64 / options.simulated as f64 / seconds).round();
+    figures.memory_total_bytes = resident_bytes(std::process::id())?.saturating_sub(before);
+    figures.memory_per_agent_bytes = figures.memory_total_bytes / options.simulated as u64;
+
+    let mut took = Vec::new();
+    for change in 0..options.changes {
+        took.push(region.change(change % options.scopes)?);
+        region.pass(PAUSE)?;
+    }
+    figures.note_changes(took);
+    region.kill(RELAYS - 1);
+    figures.relay_killed_change_to_all_ms = ms(region.change(0)?);
+
+    region.restart();
+    figures.restarted_linked_ms = ms(region.until_linked()?);
+    let took = (0..options.scopes).map(|scope| region.change(scope)).collect::<Result<Vec<_>>>()?;
+    figures.restarted_change_to_all_ms = ms(took.into_iter().max().unwrap_or_default());
+    Ok(figures)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_simulated_region_has_every_figure() {
+        let options =
+            RegionOptions { quick: true, agents: 12, simulated: 20, scopes: 2, changes: 5, idle_seconds: 2 };
+        let figures = measure(&options).unwrap();
+        // From a holder to a relay, and from there to the others.
+        assert_eq!((figures.change_to_all_p50_ms, figures.relay_killed_change_to_all_ms), (2.0, 2.0));
+        // 19 agents, two relays, two holders and a control node.
+        assert_eq!((figures.streams_per_agent, figures.streams_per_relay), (4, 19 + 2 + 2 + 1));
+        assert!(figures.idle_bytes_per_second_per_relay > figures.idle_bytes_per_second_per_agent);
+        assert!(figures.restarted_linked_ms > 0.0 && figures.restarted_change_to_all_ms >= 2.0);
+    }
+}

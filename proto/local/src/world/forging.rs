@@ -1,0 +1,94 @@
+//! What an agent sends that is not what it holds, and what a subscriber says that it holds and does not.
+
+use hanse_proto::sync::Hello;
+use hanse_sync::ContentRoot;
+
+use super::*;
+
+/// Every forged value begins so.
+pub(super) const FORGED: &[u8] = b"forged";
+
+/// How an agent forges the local scope that it passes on. The root always fits the content.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Forgery {
+    /// A value is another one at the same position.
+    Value,
+    /// A value is another one at the next position, with the signature of the one before.
+    Next,
+    /// The signature is of an earlier head.
+    Earlier,
+    /// The agent takes the scope over, with a key of its own.
+    OwnLineage,
+    /// The next position of the holder's lineage, signed with a key of the agent's own.
+    OwnKey,
+    /// The same, in the name of the holder's key.
+    HoldersName,
+    /// The last counter, in the name of the holder's key, with a signature of another head.
+    LastCounter,
+}
+
+pub(super) const FORGERIES: [Forgery; 7] = [
+    Forgery::Value,
+    Forgery::Next,
+    Forgery::Earlier,
+    Forgery::OwnLineage,
+    Forgery::OwnKey,
+    Forgery::HoldersName,
+    Forgery::LastCounter,
+];
+
+/// The local scope as an agent with this key forges it; `None`: it holds nothing to begin with.
+pub(super) fn forge(
+    forgery: Forgery,
+    held: &Replica,
+    key: &KeyPair,
+    heads: &[(Position, HeadSignature)],
+) -> Option<Replica> {
+    let (at, signature) = (*held.position()?, held.signature()?.clone());
+    let next = Position { revision: at.revision + 1, ..at };
+    let forged = || -> Vec<(Arc<str>, Bytes)> { vec![(Arc::from(COMMON), Bytes::from_static(FORGED))] };
+    let whole = || {
+        let kept = held.content().into_iter().filter(|(key, _)| &**key != COMMON);
+        kept.chain(forged()).collect()
+    };
+    let change = match forgery {
+        Forgery::Value => held.prepare_snapshot(at, whole()).unwrap(),
+        Forgery::Next | Forgery::OwnKey | Forgery::HoldersName => {
+            held.prepare_delta(next, forged(), vec![]).unwrap()
+        }
+        Forgery::Earlier => held.prepare_delta(next, vec![], vec![]).unwrap(),
+        Forgery::OwnLineage => {
+            let id = head::id_of(&head::digest_of(&key.public_key_der()), 1, [9; 8]);
+            let counter = head::counter_of(&at.lineage) + 1;
+            let lineage = Lineage { generation: head::generation_of(counter, 0), id, parent: None };
+            held.prepare_afresh(Position { lineage, revision: 1 }, whole())
+        }
+        Forgery::LastCounter => held.prepare_afresh(last_counter(&at), whole()),
+    };
+    let sign = || head::sign(key, &local(), change.to(), &change.root()).unwrap();
+    let signature = match forgery {
+        Forgery::Value | Forgery::Next | Forgery::LastCounter => signature,
+        Forgery::Earlier => heads.iter().find(|(_, head)| *head != signature)?.1.clone(),
+        Forgery::OwnLineage | Forgery::OwnKey => sign(),
+        Forgery::HoldersName => HeadSignature { spki: signature.spki, ..sign() },
+    };
+    let mut replica = held.clone();
+    replica.commit(change.signed(signature)).unwrap();
+    Some(replica)
+}
+
+/// A lineage that begins as that of a holder, with the last counter.
+fn last_counter(held: &Position) -> Position {
+    let lineage = Lineage { generation: u64::MAX, parent: None, ..held.lineage };
+    Position { lineage, revision: 1 }
+}
+
+/// A subscriber says that it holds the last counter, in the name of the holder of what it does hold.
+pub(super) fn lie(hello: &mut Hello) -> bool {
+    let is_local = hello.scope == local().to_string() && hello.signature.is_some();
+    let held = hello.position.as_ref().filter(|_| is_local);
+    let Some(held) = held.map(|held| Position::try_from(held).unwrap()) else { return false };
+    hello.position = Some(last_counter(&held).into());
+    hello.root = ContentRoot([5; 32]).0.to_vec().into();
+    true
+}

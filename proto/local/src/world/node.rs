@@ -1,0 +1,253 @@
+//! Agents and gateways: what they hold in memory and on disk, and their tasks.
+
+use hanse_sync::{Head, Record};
+
+use super::{control::Offer, *};
+use crate::{Directory, DirectoryReader, HeldBy, Target, followed};
+
+pub(super) const AGENTS: usize = 6;
+/// The agents of the gateways: one that is a holder, one that is a relay, and one that is neither.
+pub(super) const AGENT_OF: [usize; 3] = [3, 1, 5];
+pub(super) const NODES: usize = AGENTS + AGENT_OF.len();
+/// The control node, where a publisher is named.
+pub(super) const CONTROL: usize = NODES;
+
+pub(super) fn agent_name(agent: usize) -> Name {
+    name(&format!("agent-{agent}"))
+}
+
+/// An agent or a gateway, whether it runs or not.
+pub(super) struct Node {
+    pub(super) index: usize,
+    /// Of an agent.
+    pub(super) authority: Authority,
+    pub(super) disk: Disk,
+    pub(super) process: Option<Process>,
+    /// What it sends of the local scope in place of what it holds.
+    pub(super) forged: Option<Replica>,
+    /// It says of itself that it holds the last counter.
+    pub(super) lies: bool,
+    pub(super) watched: Watched,
+}
+
+/// What a checker saw of a node.
+#[derive(Default)]
+pub(super) struct Watched {
+    /// The head that the node believed.
+    pub(super) believed: Option<(Position, HeadSignature)>,
+    /// The node held the Route that every source wishes for.
+    pub(super) had_common: bool,
+}
+
+/// What survives a process.
+#[derive(Default)]
+pub(super) struct Disk {
+    scopes: BTreeMap<ScopeId, (Head, Vec<Record>)>,
+    offer: Offer,
+}
+
+/// A process.
+pub(super) struct Process {
+    pub(super) hub: Replicas,
+    pub(super) origins: Origins,
+    pub(super) offer: Offer,
+    pub(super) links: BTreeMap<usize, NeighbourLink>,
+    pub(super) directory: Directory,
+    pub(super) wishes: watch::Sender<Wishes>,
+    pub(super) handle: HoldingHandle,
+    /// Something came for the holder that no version shows.
+    pub(super) holder_is_woken: bool,
+    reader: DirectoryReader,
+    keeper: OriginKeeper,
+    holding: Holding,
+    due: Option<Instant>,
+    /// The versions that each task has seen.
+    seen: [(u64, u64); 3],
+    persisted: u64,
+    /// The versions that the checker has seen.
+    pub(super) checked: (u64, u64),
+}
+
+/// What an agent holds of one that it follows.
+pub(super) struct NeighbourLink {
+    pub(super) target: Target,
+    pub(super) merge: Merge,
+    seen: (u64, u64),
+}
+
+impl Node {
+    pub(super) fn new(index: usize, authority: Authority) -> Self {
+        let (disk, watched) = Default::default();
+        Self { index, authority, disk, process: None, forged: None, lies: false, watched }
+    }
+
+    pub(super) fn is_agent(&self) -> bool {
+        self.index < AGENTS
+    }
+
+    pub(super) fn name(&self) -> Name {
+        match self.index.checked_sub(AGENTS) {
+            None => agent_name(self.index),
+            Some(gateway) => name(&format!("gateway-{gateway}")),
+        }
+    }
+
+    pub(super) fn key(&self) -> KeyDigest {
+        head::digest_of(&self.authority.key().public_key_der())
+    }
+
+    /// Starts a process with what is on the disk.
+    pub(super) fn start(&mut self, trust: LiveTrust) {
+        let hub = Replicas::new();
+        hub.update_all(|replicas| {
+            for (scope, (head, records)) in &self.disk.scopes {
+                let kept = Replica::restore(head.clone(), records.iter().cloned());
+                *replicas.replica(scope) = kept.expect("what was kept fits");
+            }
+        });
+        let (keeper, origins) = OriginKeeper::new(hub.clone(), trust);
+        let (wishes, wished) = watch::channel(Wishes::new());
+        let authority = LiveAuthority::new(self.authority.clone());
+        let (holding, handle) = Holding::new(hub.clone(), origins.clone(), authority, wished);
+        let (links, directory, due, seen) = Default::default();
+        let (reader, offer) = (DirectoryReader::new(name("eu-west")), self.disk.offer.clone());
+        let (holder_is_woken, persisted) = (true, version(&hub));
+        self.process = Some(Process {
+            hub,
+            origins,
+            offer,
+            links,
+            directory,
+            wishes,
+            handle,
+            holder_is_woken,
+            reader,
+            keeper,
+            holding,
+            due,
+            seen,
+            persisted,
+            checked: (0, 0),
+        });
+        self.forget_what_was_seen();
+    }
+
+    /// What was in force before does not bind what is in force now: an Origin went, or the process before did not keep it.
+    pub(super) fn forget_what_was_seen(&mut self) {
+        let Some(process) = &self.process else { return };
+        let seen = process.hub.read(|map| {
+            let replica = map.get(&local());
+            let believed = process.origins.believed(&local(), replica);
+            let head =
+                believed.and_then(|replica| Some((*replica.position()?, replica.signature()?.clone())));
+            (head, replica.is_some_and(|replica| replica.get(COMMON).is_some()))
+        });
+        self.watched = Watched { believed: seen.0, had_common: seen.1 };
+    }
+
+    /// Reads Origins, and ends a local scope without one.
+    pub(super) fn keep_origins(&mut self) {
+        let Some(process) = &mut self.process else { return };
+        let seen = (version(&process.hub), 0);
+        if std::mem::replace(&mut process.seen[0], seen) == seen {
+            return;
+        }
+        let had = process.holds_local();
+        process.keeper.step();
+        if had && !process.holds_local() {
+            self.forget_what_was_seen();
+        }
+    }
+
+    /// Finds whom to follow. The links that ended: their streams end with them.
+    pub(super) fn look(&mut self) -> Vec<usize> {
+        let (own, Some(process)) = (self.name(), &mut self.process) else { return Vec::new() };
+        let seen = process.versions();
+        if std::mem::replace(&mut process.seen[1], seen) == seen {
+            return Vec::new();
+        }
+        if let Some(directory) = process.hub.read(|map| process.reader.read(map)) {
+            process.directory = directory;
+        }
+        let wanted = followed(&own, &process.directory, &process.origins.holders());
+        let wanted: BTreeMap<usize, Target> = wanted
+            .into_iter()
+            .map(|(name, target)| ((0..AGENTS).find(|agent| agent_name(*agent) == name).unwrap(), target))
+            .collect();
+        let ended = process.links.extract_if(.., |agent, link| wanted.get(agent) != Some(&link.target));
+        let ended = ended.map(|(agent, _)| agent).collect();
+        for (agent, target) in wanted {
+            if process.links.contains_key(&agent) {
+                continue;
+            }
+            let origins = process.origins.clone();
+            let heads: Arc<dyn Heads> = match target.is_relay {
+                true => Arc::new(origins.clone()),
+                false => Arc::new(HeldBy { origins: origins.clone(), holder: agent_name(agent) }),
+            };
+            let link = process.hub.copy_of(|scope| scope.is_local() && heads.wants(scope));
+            let (own, holding) = (process.hub.clone(), process.handle.clone());
+            let merge = Merge { link, own, heads, origins, holding };
+            process.links.insert(agent, NeighbourLink { target, merge, seen: (0, 0) });
+        }
+        ended
+    }
+
+    /// Brings what a link holds, if there is something new.
+    pub(super) fn merge(&mut self, agent: usize) {
+        let Some(process) = &mut self.process else { return };
+        let origins = *process.origins.changed().borrow();
+        let Some(link) = process.links.get_mut(&agent) else { return };
+        let seen = (version(&link.merge.link), origins);
+        if std::mem::replace(&mut link.seen, seen) != seen {
+            link.merge.step();
+            process.holder_is_woken = true;
+        }
+    }
+
+    /// Publishes what the source wishes for, if there is something new.
+    pub(super) fn hold(&mut self, now: Instant, draw: &mut dyn FnMut() -> Draw) {
+        let Some(process) = &mut self.process else { return };
+        let seen = process.versions();
+        let is_new = std::mem::replace(&mut process.seen[2], seen) != seen;
+        let is_woken = std::mem::take(&mut process.holder_is_woken);
+        let is_due = process.due.is_some_and(|due| due <= now);
+        if is_new || is_woken || is_due {
+            process.due = process.holding.step(now, draw);
+        }
+    }
+
+    /// What it holds of the local scope.
+    pub(super) fn held(&self) -> Option<Replica> {
+        self.process.as_ref()?.hub.read(|map| map.get(&local()).cloned())
+    }
+
+    /// Writes what is held to the disk.
+    pub(super) fn persist(&mut self) {
+        let Some(process) = &mut self.process else { return };
+        let at = version(&process.hub);
+        if std::mem::replace(&mut process.persisted, at) == at {
+            return;
+        }
+        let kept = |(scope, replica): (&ScopeId, &Replica)| {
+            Some((scope.clone(), (replica.head()?, replica.records())))
+        };
+        let scopes = process.hub.read(|map| map.iter().filter_map(kept).collect());
+        self.disk = Disk { scopes, offer: process.offer.clone() };
+    }
+}
+
+impl Process {
+    pub(super) fn versions(&self) -> (u64, u64) {
+        (version(&self.hub), *self.origins.changed().borrow())
+    }
+
+    fn holds_local(&self) -> bool {
+        self.hub.read(|map| map.contains_key(&local()))
+    }
+}
+
+/// How often a hub has changed.
+pub(super) fn version(hub: &Replicas) -> u64 {
+    *hub.subscribe().borrow()
+}

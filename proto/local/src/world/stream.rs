@@ -1,0 +1,157 @@
+//! One stream: the two sessions, and what is on its way between them.
+
+use std::collections::VecDeque;
+
+use hanse_proto::sync::{PublisherMessage, SubscriberMessage};
+use hanse_sync::{BootId, Effect, Freshness, Patience, PublisherSession, SubscriberSession, Wanted};
+
+use super::{control::Offer, *};
+
+/// How often a subscriber looks at the time, as processes do.
+const TICK: Duration = Duration::from_millis(100);
+/// Messages on their way before a publisher waits.
+const WINDOW: usize = 6;
+/// The subscriber follows the control plane's scopes that its publisher has had for so long: more than a second, after which a
+/// publisher says each position again, and the longest way.
+const FOLLOWS_WITHIN: Duration = Duration::from_secs(3);
+
+/// Subscriber and publisher.
+pub(super) type Pair = (usize, usize);
+
+pub(super) struct Stream {
+    pub(super) publishing: PublisherSession,
+    pub(super) subscribing: SubscriberSession,
+    /// What the subscriber fills.
+    pub(super) hub: Replicas,
+    /// How long every message takes.
+    pub(super) delay: Duration,
+    /// Until then nothing arrives.
+    pub(super) held_until: Instant,
+    /// Something was held back for a while, so silence is no fault.
+    pub(super) was_held: bool,
+    /// What the publisher sent was forged, or what the subscriber said was a lie.
+    pub(super) was_forged: bool,
+    down: VecDeque<(Instant, PublisherMessage)>,
+    up: VecDeque<(Instant, SubscriberMessage)>,
+    ticked: Instant,
+    offered: Option<Offer>,
+    published: Option<u64>,
+    /// Where the publisher stood in the control plane's scopes, and when.
+    expects: Option<(Instant, u64)>,
+}
+
+impl Stream {
+    /// A stream that begins, and what the subscriber does first.
+    pub(super) fn open(
+        wanted: Wanted,
+        heads: Arc<dyn Heads>,
+        hub: Replicas,
+        delay: Duration,
+        now: Instant,
+    ) -> (Self, Vec<Effect>) {
+        let boot = BootId::new([1; 16]);
+        let (subscribing, effects) =
+            SubscriberSession::start(wanted, "world", boot, Patience::default(), now);
+        let (down, up, was_held, was_forged) = Default::default();
+        let stream = Self {
+            publishing: PublisherSession::new("world".to_owned()),
+            subscribing: subscribing.judging(heads),
+            hub,
+            delay,
+            held_until: now,
+            was_held,
+            was_forged,
+            down,
+            up,
+            ticked: now,
+            offered: None,
+            published: None,
+            expects: None,
+        };
+        (stream, effects)
+    }
+
+    /// Says what the subscriber may have.
+    pub(super) fn admit(&mut self, offer: Offer) {
+        if self.offered.as_ref() != Some(&offer) {
+            self.publishing.admit(offer.0.iter().cloned(), offer.1);
+            (self.offered, self.published) = (Some(offer), None);
+        }
+    }
+
+    /// The publisher, whose hub has this version, works out what to send.
+    pub(super) fn publish(&mut self, version: u64, map: &ReplicaMap, now: Instant) {
+        let is_due = self.publishing.next_due().is_some_and(|due| due <= now);
+        if self.published == Some(version) && !is_due {
+            return;
+        }
+        let freshness = Freshness { confirmed_at: now, quorum: true };
+        while self.down.len() < WINDOW {
+            let messages = self.publishing.next(map, freshness, now);
+            if messages.is_empty() {
+                self.published = Some(version);
+                return;
+            }
+            let arrives = now + self.delay;
+            self.down.extend(messages.into_iter().map(|message| (arrives, message)));
+        }
+        self.published = None;
+    }
+
+    /// Has the publisher look again.
+    pub(super) fn wake(&mut self) {
+        self.published = None;
+    }
+
+    pub(super) fn say(&mut self, message: SubscriberMessage, now: Instant) {
+        self.up.push_back((now + self.delay, message));
+    }
+
+    pub(super) fn next_up(&mut self, now: Instant) -> Option<SubscriberMessage> {
+        let is_held = now < self.held_until;
+        self.up.pop_front_if(|(arrives, _)| !is_held && *arrives <= now).map(|(_, message)| message)
+    }
+
+    pub(super) fn next_down(&mut self, now: Instant) -> Option<PublisherMessage> {
+        let is_held = now < self.held_until;
+        self.down.pop_front_if(|(arrives, _)| !is_held && *arrives <= now).map(|(_, message)| message)
+    }
+
+    /// What the subscriber does because of the time.
+    pub(super) fn tick(&mut self, now: Instant) -> Vec<Effect> {
+        if now.saturating_duration_since(self.ticked) < TICK {
+            return Vec::new();
+        }
+        self.ticked = now;
+        self.hub.read(|map| self.subscribing.tick(map, now))
+    }
+
+    /// The subscriber keeps up in the control plane's scopes, whatever comes of a local one.
+    pub(super) fn check_progress(&mut self, publisher: &Replicas, now: Instant) -> Result<(), String> {
+        let revision = |hub: &Replicas| {
+            let replica = |map: &ReplicaMap| map.get(&runtime_scope("production"))?.position().copied();
+            hub.read(replica).map_or(0, |position| position.revision)
+        };
+        if now < self.held_until {
+            self.expects = None;
+            return Ok(());
+        }
+        match self.expects {
+            Some((since, expected)) if now.saturating_duration_since(since) > FOLLOWS_WITHIN => {
+                self.expects = None;
+                match revision(&self.hub) {
+                    follows if follows >= expected => Ok(()),
+                    stalls => Err(format!(
+                        "stays at revision {stalls} of a runtime scope, and its publisher has had {expected} for \
+                         {FOLLOWS_WITHIN:?}"
+                    )),
+                }
+            }
+            Some(_) => Ok(()),
+            None => {
+                self.expects = Some((now, revision(publisher)));
+                Ok(())
+            }
+        }
+    }
+}
