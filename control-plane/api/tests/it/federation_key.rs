@@ -126,11 +126,8 @@ async fn a_rotation_is_over_when_every_value_is_sealed_with_the_active_version()
     let before = api.get(&path("a")).send().await.expect(200);
     let reseal = |number: usize| {
         let state = api.node.state();
-        let anew = |(secret, field, present): (&ResourceKey, &str, &SealedValue)| ResealedValue {
-            secret: secret.clone(),
-            field: field.to_owned(),
-            was: Digest::of(&present.sealed).0,
-            sealed: SealedValue { version: 2, sealed: present.sealed.clone(), same_as: None },
+        let anew = |(secret, field, present): (&ResourceKey, &str, &SealedValue)| {
+            ResealedValue::of(secret, field, present, 2, present.sealed.clone())
         };
         api.node.run(CommandBody::Reseal(state.outdated_values().take(number).map(anew).collect()));
     };

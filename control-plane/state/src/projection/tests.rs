@@ -99,11 +99,8 @@ impl World {
     /// Has all values sealed with the active version. How many were not.
     fn reseal(&mut self) -> usize {
         let (version, _) = self.state.federation_keys().active().unwrap();
-        let anew = |(secret, field, present): (&ResourceKey, &str, &SealedValue)| ResealedValue {
-            secret: secret.clone(),
-            field: field.to_owned(),
-            was: hanse_management::Digest::of(&present.sealed).0,
-            sealed: anew(present, version),
+        let anew = |(secret, field, present): (&ResourceKey, &str, &SealedValue)| {
+            ResealedValue::of(secret, field, present, version, anew(present, version).sealed)
         };
         let values: Vec<_> = self.state.outdated_values().map(anew).collect();
         let count = values.len();

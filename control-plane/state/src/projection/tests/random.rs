@@ -468,7 +468,7 @@ proptest! {
 fn the_random_histories_do_something() {
     let mut runner = TestRunner::deterministic();
     let mut played = Played::default();
-    for _ in 0..72 {
+    for _ in 0..120 {
         played.play(turns().new_tree(&mut runner).unwrap().current());
     }
     let Played {
