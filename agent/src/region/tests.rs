@@ -64,7 +64,10 @@ fn agent(text: &str, gateways: &[SubscriberRecord], now: Instant) -> SubscriberR
     record(Identity::agent(name(text), name("eu-west")), now, report(gateways, now))
 }
 
-fn live(agents: &BTreeMap<Name, AgentLive>) -> Vec<(String, bool, Vec<(String, bool)>)> {
+/// An agent and whether it is live, with the same of its gateways.
+type Shown = (String, bool, Vec<(String, bool)>);
+
+fn live(agents: &BTreeMap<Name, AgentLive>) -> Vec<Shown> {
     let gateways = |agent: &AgentLive| {
         agent.gateways.iter().map(|gateway| (gateway.name.clone(), gateway.live)).collect()
     };

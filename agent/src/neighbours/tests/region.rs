@@ -204,3 +204,21 @@ async fn when_the_relay_dies_that_is_watched_the_view_comes_from_the_next() {
     other.region_until("told that the agent has gone", alone).await;
     other.stop().await;
 }
+
+#[tokio::test]
+async fn a_relay_tells_an_agent_nothing_more_once_it_is_no_member() {
+    let world = World::new().await;
+    let (mut a, mut b) = (world.agent("a"), world.agent("b"));
+    world.publish(1, &[(&a, a.key), (&b, b.key)], &b);
+    world.name_relays(2, &[(&a, false), (&b, true)]);
+    a.start();
+    b.start();
+    a.region_until("told by the relay", |page| page["relay"] == "b").await;
+    world.publish(3, &[(&b, b.key)], &b);
+    let refused = |page: &Value| {
+        page["lastFailure"].as_str().is_some_and(|why| why.contains("does not know that a.agent.eu-west"))
+    };
+    a.region_until("refused by the relay", refused).await;
+    a.stop().await;
+    b.stop().await;
+}

@@ -1,0 +1,150 @@
+use super::*;
+
+const SMALL: &str = r#"
+    name = "gateway-1"
+    data_dir = "data"
+    agents = ["127.0.0.1:7444"]
+    [listen]
+    http = "127.0.0.1:0"
+    admin = "127.0.0.1:0"
+"#;
+
+#[test]
+fn a_small_file_gets_defaults() {
+    let config: Config = toml::from_str(SMALL).unwrap();
+    config.check().unwrap();
+    assert!(config.worker_count() >= 1);
+    assert_eq!(config.limits.max_body_bytes, DEFAULT_MAX_BODY_BYTES);
+    assert_eq!(config.access_log, None);
+}
+
+#[test]
+fn unknown_keys_are_refused_with_their_line() {
+    let error = toml::from_str::<Config>(&format!("colour = 1\n{SMALL}")).unwrap_err().to_string();
+    assert!(error.contains("line 1") && error.contains("colour"), "{error}");
+}
+
+#[test]
+fn connections_are_as_many_as_descriptors_allow() {
+    let check = |wanted: Option<u32>, descriptors: usize, clients: usize, upstreams: usize, warned: bool| {
+        let limits = Limits { max_connections: wanted, ..Limits::default() };
+        let shares = limits.connections(descriptors);
+        let seen = (shares.clients, shares.upstreams, shares.warning.is_some());
+        assert_eq!(seen, (clients, upstreams, warned), "{wanted:?} of {descriptors}");
+    };
+    check(None, 1 << 20, 20_000, MOST_UPSTREAM_CONNECTIONS, false);
+    check(None, 65_536, 20_000, 37_216, false);
+    check(None, 1_024, 384, 384, false);
+    check(None, 100, LEAST_CONNECTIONS, LEAST_CONNECTIONS, false);
+    check(Some(100), 1_024, 100, 668, false);
+    check(Some(384), 1_024, 384, 384, false);
+    check(Some(500), 1_024, 500, 268, true);
+    check(Some(20_000), 1_024, 768, LEAST_CONNECTIONS, true);
+    check(Some(50_000), 1 << 20, 50_000, MOST_UPSTREAM_CONNECTIONS, false);
+    let shares = Limits { max_connections: Some(20_000), ..Limits::default() }.connections(1_024);
+    let warning = shares.warning.unwrap();
+    assert!(
+        warning.contains("limits.max_connections is 20000") && warning.contains("45861 files"),
+        "{warning}"
+    );
+}
+
+#[test]
+fn as_many_descriptors_as_are_said_to_be_needed_are_enough() {
+    for clients in [1, 384, 20_000, 40_000, 500_000] {
+        let limits = Limits { max_connections: Some(clients), ..Limits::default() };
+        let needed = needed(clients as usize);
+        assert_eq!(limits.connections(needed).warning, None, "{needed} for {clients}");
+    }
+}
+
+#[test]
+fn all_shares_and_the_reserve_are_no_more_than_there_are() {
+    for descriptors in [256, 1_024, 4_096, 65_536, 1 << 20] {
+        let shares = Limits::default().connections(descriptors);
+        let all = shares.clients + shares.upstreams + shares.lookups + RESERVED_DESCRIPTORS;
+        assert!(all <= descriptors, "{shares:?} of {descriptors}");
+    }
+}
+
+#[test]
+fn the_default_drain_fits_into_what_dev_allows_a_process() {
+    let config: Config = toml::from_str(SMALL).unwrap();
+    assert!(config.drain.announce() + config.drain.limit() <= Duration::from_secs(6)); // of 7; and a log to write
+    let config: Config = toml::from_str(&format!("drain = {{ announce_ms = 0 }}\n{SMALL}")).unwrap();
+    assert_eq!(config.drain, Drain { announce_ms: 0, ..Drain::default() });
+}
+
+#[test]
+fn access_logs_go_to_stdout_or_a_file() {
+    let config: Config = toml::from_str(&format!("access_log = \"stdout\"\n{SMALL}")).unwrap();
+    assert_eq!(config.access_log, Some(AccessLogTarget::Stdout));
+    let config: Config = toml::from_str(&format!("access_log = {{ file = \"a.log\" }}\n{SMALL}")).unwrap();
+    assert_eq!(config.access_log, Some(AccessLogTarget::File("a.log".into())));
+}
+
+#[test]
+fn proxies_are_networks_or_addresses() {
+    let of = |network: &str| -> Result<Vec<Network>, String> {
+        let text = format!("trusted_proxies = [{network:?}]\n{SMALL}");
+        toml::from_str(&text).map(|config: Config| config.trusted_proxies).map_err(|error| error.to_string())
+    };
+    assert!(of("10.0.0.0/8").unwrap()[0].contains("::ffff:10.1.2.3".parse().unwrap()));
+    assert!(of("10.0.0.7").unwrap()[0].contains("10.0.0.7".parse().unwrap()));
+    assert!(!of("2001:db8::/32").unwrap()[0].contains("10.0.0.7".parse().unwrap()));
+    let error = of("10.0.0.1/8").unwrap_err();
+    assert!(error.contains("bits set beyond its length: write 10.0.0.0/8"), "{error}");
+    for (mapped, wanted) in [
+        ("::ffff:10.0.0.0/104", "write 10.0.0.0/8"),
+        ("::ffff:10.0.0.7", "write 10.0.0.7/32"),
+        ("::ffff:10.0.0.7/104", "write 10.0.0.0/8"),
+    ] {
+        let error = of(mapped).unwrap_err();
+        assert!(error.contains(wanted), "{error}");
+    }
+    let error = of("balancer.example").unwrap_err();
+    assert!(error.contains("line 1") && error.contains("write it as 10.0.0.0/8"), "{error}");
+}
+
+#[test]
+fn advertised_urls_are_a_scheme_a_host_and_a_port() {
+    let check = |urls: &[&str]| {
+        let config: Config = toml::from_str(&format!("advertise = {urls:?}\n{SMALL}")).unwrap();
+        config.check().map_err(|error| error.to_string())
+    };
+    let good = ["https://api.example.com", "http://10.0.0.7:8080", "https://[2001:db8::1]:8443"];
+    check(&good).unwrap();
+    let long = format!("https://{}.example", "a.".repeat(100));
+    for bad in [
+        "api.example.com",
+        "https://",
+        "https://a/",
+        "https://a/b",
+        "ftp://a",
+        "https://A",
+        "https://u@a",
+        &long,
+    ] {
+        let error = check(&[bad]).unwrap_err();
+        assert!(error.starts_with("advertise: each is https://HOST"), "{bad}: {error}");
+    }
+    assert!(check(&["https://a"; 5]).unwrap_err().contains("at most 4"));
+}
+
+#[test]
+fn what_cannot_work_is_named() {
+    let check = |from: &str, to: &str, key: &str| {
+        let config: Config = toml::from_str(&SMALL.replace(from, to)).unwrap();
+        assert_eq!(config.check().unwrap_err().key, key);
+    };
+    check("\"127.0.0.1:7444\"", "", "agents");
+    check("http = \"127.0.0.1:0\"", "", "listen");
+    check("[listen]", "workers = 0\n[listen]", "workers");
+    for key in ["http_proxy_protocol", "https_proxy_protocol"] {
+        check("[listen]", &format!("[listen]\n{key} = true"), &format!("listen.{key}"));
+    }
+    check("[listen]", "limits = { header_timeout_ms = 0 }\n[listen]", "limits.header_timeout_ms");
+    for key in ["client_silence_ms", "answer_silence_ms", "max_connections"] {
+        check("[listen]", &format!("limits = {{ {key} = 0 }}\n[listen]"), &format!("limits.{key}"));
+    }
+}
