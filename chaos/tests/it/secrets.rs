@@ -113,8 +113,18 @@ async fn data_of_secrets_is_in_no_file_and_in_no_answer() -> Result<()> {
     Ok(())
 }
 
-/// The files of a control node that have the data of a Secret, after its log was compacted.
-async fn files_with_data(seeded_bug: Option<&str>) -> Result<Vec<String>> {
+/// The file of a snapshot that is whole.
+const SNAPSHOT: &str = "raft/snapshots/state.snapshot";
+
+/// The files of a control node that stopped, after a rotation and a snapshot.
+struct Found {
+    /// Those that have the data of a Secret.
+    data: Vec<String>,
+    /// Those that have a version of the federation key.
+    key: Vec<String>,
+}
+
+async fn files_of_a_node(seeded_bug: Option<&str>) -> Result<Found> {
     let mut world = World::set_up(WorldOptions {
         control_nodes: 1,
         regions: Vec::new(),
@@ -130,32 +140,45 @@ async fn files_with_data(seeded_bug: Option<&str>) -> Result<Vec<String>> {
         Ok(applied.code == 0)
     })
     .await?;
+    // The values are in an entry of the log that seals them anew, and in the snapshot after it.
+    world.operator().run(&["federation-key", "rotate"], "", &[])?;
+    until("every value is sealed with version 2", ROTATED_WITHIN, || {
+        let listed = world.operator().run(&["federation-key", "list", "-o", "json"], "", &[])?;
+        let keys: Value = serde_json::from_str(&listed.stdout)?;
+        Ok(keys["items"][1]["values"] == 2 && keys["rotating"] == false)
+    })
+    .await?;
     let plan = |number: usize| format!("{{kind: Plan, name: p-{number}, spec: {{}}}}");
     for number in 0..COMPACTED_AFTER {
         world.operator().apply(&plan(number))?;
     }
     let data = world.data_dir("cp-1");
-    let snapshots = data.join("raft/snapshots");
-    until("there is a snapshot", LEARNED_WITHIN, || Ok(fs::read_dir(&snapshots)?.next().is_some())).await?;
-    // In the snapshot from now on, and in the log behind it.
+    until("there is a snapshot", LEARNED_WITHIN, || Ok(data.join(SNAPSHOT).exists())).await?;
+    // In the log behind the snapshot.
     let entry =
         format!("{{kind: Secret, name: other, spec: {{type: opaque, data: {{password: {password}}}}}}}");
     world.operator().apply(&entry)?;
+    let keys = federation_keys(&toml::from_str(&fs::read_to_string(world.config("cp-1"))?)?).await?;
+    ensure!(keys.len() == 2, "{} keys", keys.len());
     world.kill("cp-1")?;
-    Needles::of(password.as_bytes()).files_with(&data)
+    let mut key = Vec::new();
+    for version in &keys {
+        key.extend(Needles::of(&version.key).files_with(&data)?);
+    }
+    Ok(Found { data: Needles::of(password.as_bytes()).files_with(&data)?, key })
 }
 
 /// The search is proven by a seeded bug: it finds data that a cipher stores as it is, in the log and in the snapshot.
 #[tokio::test]
 async fn the_search_finds_secrets_that_are_not_sealed() -> Result<()> {
-    let found = files_with_data(None).await?;
-    ensure!(found.is_empty(), "{found:?}");
-    let found = files_with_data(Some("secrets-unsealed")).await?;
-    let is_snapshot = |file: &String| file.contains("raft/snapshots/");
-    ensure!(found.iter().any(is_snapshot), "no snapshot has it: {found:?}");
+    let Found { data, key } = files_of_a_node(None).await?;
+    ensure!(data.is_empty() && key.is_empty(), "data in {data:?}, the federation key in {key:?}");
+    let Found { data, key } = files_of_a_node(Some("secrets-unsealed")).await?;
+    ensure!(key.is_empty(), "the federation key is in {key:?}");
+    ensure!(data.iter().any(|file| file.ends_with(SNAPSHOT)), "the snapshot does not have it: {data:?}");
     ensure!(
-        found.iter().any(|file| file.contains("raft/") && !is_snapshot(file)),
-        "no log has it: {found:?}"
+        data.iter().any(|file| file.contains("raft/") && !file.contains("raft/snapshots/")),
+        "no log has it: {data:?}"
     );
     Ok(())
 }

@@ -44,9 +44,14 @@ fn keys_dir(of: &Config) -> PathBuf {
     of.pki_dir().join("keys")
 }
 
-/// Whether a version is on a node's disk.
+/// Where a version is on a node's disk.
+fn key_file(of: &Config, digest: &str) -> PathBuf {
+    keys_dir(of).join(format!("{}.key", &digest[..16]))
+}
+
+/// Whether a version is there.
 fn has(of: &Config, digest: &str) -> bool {
-    keys_dir(of).join(format!("{}.key", &digest[..16])).exists()
+    key_file(of, digest).exists()
 }
 
 /// What a process with the private key of a control node is told of the federation key by another one.
@@ -106,7 +111,6 @@ async fn every_control_node_has_the_key_and_a_revoked_one_gets_no_later_one() {
         assert!(ask(&federation, &cp_3, node).await.is_err(), "{} tells it no key", node.name);
         assert_eq!(ask(&federation, &cp_2, node).await.unwrap().len(), 3);
     }
-    let keys = ask(&federation, &cp_2, &cp_1).await.unwrap();
     // Processes that never heard the revoked node, which is a member of the group still, do not wait for it.
     for server in [server_3, server_2, server_1] {
         server.stop().await;
@@ -120,6 +124,8 @@ async fn every_control_node_has_the_key_and_a_revoked_one_gets_no_later_one() {
     federation.operate_at(&cp_1, Method::POST, "/v1/federation-key/rotate", String::new()).await;
     let fourth = used(&federation, &cp_1, 4).await;
     assert!(has(&cp_1, &fourth) && has(&cp_2, &fourth) && !has(&cp_3, &fourth));
+    let keys = ask(&federation, &cp_2, &cp_1).await.unwrap();
+    assert_eq!(keys.len(), 4);
     for server in [server_2, server_1] {
         server.stop().await;
     }
@@ -176,9 +182,8 @@ async fn a_copied_directory_opens_secrets_with_the_recovery_pairs_and_no_other_n
     federation.eventually("the agent has joined", async || federation.has_joined()).await;
     agent.stop().await;
     let agent = Authority::load(federation.agent_dir().join("pki").join("region")).unwrap();
-    let (cp_2, cp_3) = (federation.another_server("cp-2").await, federation.another_server("cp-3").await);
+    let cp_2 = federation.another_server("cp-2").await;
     let server_2 = federation.start_this_server(&cp_2).await;
-    let server_3 = federation.start_this_server(&cp_3).await;
     let first = used(&federation, &cp_1, 1).await;
     let pem = KeyPair::generate().unwrap().to_pem();
     federation
@@ -195,25 +200,36 @@ async fn a_copied_directory_opens_secrets_with_the_recovery_pairs_and_no_other_n
         (versions[0]["values"].as_u64(), versions[1]["values"].as_u64()) == (Some(0), Some(1))
     };
     federation.eventually("the value is sealed anew", is_resealed).await;
+    // A control node that joins now reads of a Secret under version 1, and of the same under version 2.
+    let cp_3 = federation.another_server("cp-3").await;
+    let server_3 = federation.start_this_server(&cp_3).await;
     let line = pem.lines().nth(1).unwrap();
-    federation
-        .eventually("cp-2 publishes it", async || publishes(&federation, &agent, &cp_2, line).await)
-        .await;
+    for node in [&cp_1, &cp_2, &cp_3] {
+        let opens = async || publishes(&federation, &agent, node, line).await;
+        federation.eventually(&format!("{} publishes it", node.name), opens).await;
+        assert!(has(node, &first) && has(node, &second), "{}", node.name);
+    }
     for server in [server_3, server_2, server_1] {
         server.stop().await;
     }
 
     let copy = Config { data_dir: cp_2.data_dir.with_file_name("copy"), ..cp_2.clone() };
     copy_all(&cp_2.data_dir, &copy.data_dir);
-    for pairs in ["root", "recovery"] {
-        copy_all(&cp_1.pki_dir().join(pairs), &copy.pki_dir().join(pairs));
-    }
+    copy_all(&cp_1.pki_dir().join("root"), &copy.pki_dir().join("root"));
     hanse_server::reissue_with_new_key(&copy).unwrap();
+    // The copied versions are sealed with the store key that is lost: without the recovery pairs nothing opens them.
     let rebuilt = federation.launch_server(&copy);
+    federation.eventually("it says what it lacks", async || lacks_first(&copy).await).await;
+    assert!(!publishes(&federation, &agent, &copy, line).await);
+    let sealed = |digest: &str| fs::read(key_file(&copy, digest)).unwrap();
+    let copied = [sealed(&first), sealed(&second)];
+    copy_all(&cp_1.pki_dir().join("recovery"), &copy.pki_dir().join("recovery"));
     federation
         .eventually("the copy publishes it alone", async || publishes(&federation, &agent, &copy, line).await)
         .await;
-    assert!(has(&copy, &first) && has(&copy, &second));
+    for (digest, copied) in [&first, &second].into_iter().zip(copied) {
+        assert_ne!(sealed(digest), copied, "it is sealed with the new store key");
+    }
     rebuilt.stop().await;
 }
 
@@ -235,14 +251,8 @@ async fn a_node_without_the_key_serves_nothing_until_an_operators_pair_opens_it(
         fs::remove_dir_all(keys_dir(node)).unwrap();
     }
     let (server_1, server_2) = (federation.launch_server(&cp_1), federation.launch_server(&cp_2));
-    let lacks = async |node: &Config| {
-        let ready = answer(&node.listen.admin, "/readyz").await;
-        ready.is_some_and(|(status, body)| {
-            status == 503 && body.contains("lacks version 1 of the federation key")
-        })
-    };
     for node in [&cp_1, &cp_2] {
-        federation.eventually("it says what it lacks", async || lacks(node).await).await;
+        federation.eventually("it says what it lacks", async || lacks_first(node).await).await;
         assert!(!has(node, &first));
         assert!(serves_agents(&federation, node).await.is_err(), "no agent is served");
     }
@@ -259,6 +269,13 @@ async fn a_node_without_the_key_serves_nothing_until_an_operators_pair_opens_it(
     for server in [server_1, server_2] {
         server.stop().await;
     }
+}
+
+/// Whether a control node says that it lacks version 1.
+async fn lacks_first(node: &Config) -> bool {
+    let ready = answer(&node.listen.admin, "/readyz").await;
+    ready
+        .is_some_and(|(status, body)| status == 503 && body.contains("lacks version 1 of the federation key"))
 }
 
 /// Whether a handshake on the federation port comes to its end.

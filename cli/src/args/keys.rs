@@ -24,8 +24,8 @@ pub(crate) enum FederationKeyCommand {
     },
     /// Ask for another version: Secrets are sealed with it once every control node has it.
     ///
-    /// What was sealed before still opens, and is sealed anew with the new version. Revoking a control node, or replacing the recovery key, rotates by itself. A pending version
-    /// is skipped: it may have been copied, too.
+    /// What was sealed before still opens, and is sealed anew with the new version. Proposals with data of Secrets are dropped. Revoking a
+    /// control node, or replacing the recovery key, rotates by itself. A pending version is skipped: it may have been copied, too.
     Rotate,
 }
 

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use hanse_api::answer::{FederationKey, FederationKeyVersion, RecoveryKey, SetRecoveryKey};
+use hanse_api::answer::{FederationKey, FederationKeyVersion, KeyState, RecoveryKey, SetRecoveryKey};
 use hanse_identity::RecoveryPairs;
 use hanse_management::Digest;
 
@@ -27,9 +27,7 @@ pub(crate) async fn federation_key(client: &Client, args: &FederationKeyArgs) ->
             if keys.recovery_key.is_none() {
                 say("there is no recovery key, so no version is made: hanse recovery-key new DIR");
             }
-            if keys.rotating {
-                say("a rotation is under way: it ends when every value is sealed with a new version");
-            }
+            rotation(&keys).into_iter().for_each(say);
         }
         FederationKeyCommand::Rotate => {
             let rotated = client.rotate_federation_key().await?;
@@ -41,6 +39,31 @@ pub(crate) async fn federation_key(client: &Client, args: &FederationKeyArgs) ->
         }
     }
     Ok(())
+}
+
+/// What a rotation that is under way waits for.
+fn rotation(keys: &FederationKey) -> Vec<String> {
+    let in_state = |state: KeyState| keys.items.iter().find(|item| item.state == state);
+    let mut waits = Vec::new();
+    if let Some(pending) = in_state(KeyState::Pending) {
+        waits.push(format!(
+            "version {} is used once every control node has it: see LACKED BY and UNKNOWN",
+            pending.version
+        ));
+    }
+    if let (Some(active), false) = (in_state(KeyState::Active), keys.outdated_secrets.is_empty()) {
+        let earlier = keys.items.iter().filter(|item| item.version != active.version);
+        waits.push(format!(
+            "{} values are still to be sealed with version {}; the first Secrets: {}",
+            earlier.map(|item| item.values).sum::<u64>(),
+            active.version,
+            keys.outdated_secrets.join(", ")
+        ));
+    }
+    if keys.rotating && waits.is_empty() {
+        waits.push("the leader makes another version".to_owned());
+    }
+    waits
 }
 
 /// Makes the pairs, or takes those that are there, and tells the federation their public keys.
@@ -119,22 +142,49 @@ fn row(item: &FederationKeyVersion, wide: bool) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use hanse_api::answer::KeyState;
-
     use super::*;
 
-    #[test]
-    fn a_list_names_the_nodes_that_a_version_waits_for() {
-        let item = |version, state, lacked_by: &[&str]| FederationKeyVersion {
+    fn item(version: u32, state: KeyState, values: u64, lacked_by: &[&str]) -> FederationKeyVersion {
+        FederationKeyVersion {
             version,
             state,
             digest: "ab".repeat(32),
             made_at: 7,
-            values: if version == 1 { 12 } else { 0 },
+            values,
             lacked_by: lacked_by.iter().map(|name| format!("{name}.server.control.hanse.internal")).collect(),
             unknown: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_list_says_what_a_rotation_waits_for() {
+        let (active, retired) = (KeyState::Active, KeyState::Retired);
+        let said = |rotating: bool, items: Vec<FederationKeyVersion>, secrets: &[&str]| {
+            let outdated_secrets = secrets.iter().map(|secret| (*secret).to_owned()).collect();
+            rotation(&FederationKey { rotating, items, outdated_secrets, ..FederationKey::default() })
+                .join("\n")
         };
-        let items = vec![item(1, KeyState::Active, &[]), item(2, KeyState::Pending, &["cp-2", "cp-3"])];
+        assert_eq!(said(false, vec![item(1, active.clone(), 3, &[])], &[]), "");
+        assert_eq!(said(true, vec![], &[]), "the leader makes another version");
+        let first = vec![item(1, KeyState::Pending, 0, &["cp-2"])];
+        let used = "version 1 is used once every control node has it: see LACKED BY and UNKNOWN";
+        assert_eq!(said(true, first, &[]), used, "no value is sealed anew where there is no other version");
+        let items = vec![
+            item(1, retired.clone(), 12, &[]),
+            item(2, retired, 1, &[]),
+            item(3, active, 7, &[]),
+            item(4, KeyState::Pending, 0, &[]),
+        ];
+        insta::assert_snapshot!(said(true, items, &["Secret shop/a", "Secret shop/b"]), @r"
+        version 4 is used once every control node has it: see LACKED BY and UNKNOWN
+        13 values are still to be sealed with version 3; the first Secrets: Secret shop/a, Secret shop/b
+        ");
+    }
+
+    #[test]
+    fn a_list_names_the_nodes_that_a_version_waits_for() {
+        let items =
+            vec![item(1, KeyState::Active, 12, &[]), item(2, KeyState::Pending, 0, &["cp-2", "cp-3"])];
         let keys = FederationKey { items, ..FederationKey::default() };
         insta::assert_snapshot!(listed(&keys, Output::Table), @r"
         VERSION  STATE    VALUES  REVISION  DIGEST            LACKED BY  UNKNOWN

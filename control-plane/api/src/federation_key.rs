@@ -1,7 +1,7 @@
 //! The federation key: its versions, its rotation, and the recovery key that they are wrapped to.
 
 use axum::response::Response;
-use hanse_management::{Digest, manifest};
+use hanse_management::{Digest, ResourceKey, manifest};
 use hanse_state::{
     CommandBody, KeyVersion, State,
     port::{FleetReport, GroupStatus, NodeStatus},
@@ -21,6 +21,9 @@ use crate::{
     rejection::{Rejection, bad_request},
     routes::{Route, json},
 };
+
+/// How many Secrets an answer names whose values are to be sealed anew: those that an operator looks at when a rotation does not end.
+const NAMED: usize = 10;
 
 /// The routes of this file.
 pub(crate) fn routes() -> Vec<Route> {
@@ -124,12 +127,28 @@ pub(crate) fn has(state: &State, fleet: &FleetReport, node: &NodeStatus, version
     }
 }
 
+/// The first Secrets with a value that is to be sealed anew.
+fn outdated_secrets(state: &State) -> Vec<String> {
+    let mut secrets: Vec<&ResourceKey> = Vec::new();
+    // Values of one Secret follow each other.
+    for (secret, ..) in state.outdated_values() {
+        if secrets.last() == Some(&secret) {
+            continue;
+        }
+        if secrets.len() == NAMED {
+            break;
+        }
+        secrets.push(secret);
+    }
+    secrets.into_iter().map(ToString::to_string).collect()
+}
+
 fn shown(state: &State, group: &GroupStatus, fleet: &FleetReport) -> FederationKey {
     let keys = state.federation_keys();
     let number = |version: Option<(u32, &KeyVersion)>| version.map(|(number, _)| number);
     let (active, pending) = (number(keys.active()), number(keys.pending()));
     let values = state.values_by_version();
-    let has_outdated = values.keys().any(|version| Some(*version) != active);
+    let outdated_secrets = outdated_secrets(state);
     let item = |(version, known): (u32, &KeyVersion)| {
         let state_of_it = match known.used {
             true if active == Some(version) => KeyState::Active,
@@ -159,7 +178,9 @@ fn shown(state: &State, group: &GroupStatus, fleet: &FleetReport) -> FederationK
     };
     FederationKey {
         recovery_key: keys.recovery().map(digests),
-        rotating: keys.recovery().is_some() && (keys.wants_new() || pending.is_some() || has_outdated),
+        rotating: keys.recovery().is_some()
+            && (keys.wants_new() || pending.is_some() || !outdated_secrets.is_empty()),
+        outdated_secrets,
         items: keys.versions().map(item).collect(),
         revision: state.revision(),
     }

@@ -56,9 +56,7 @@ pub(crate) trait Observed: Send + Sync + 'static {
 
     /// The command that seals values anew that an earlier version of the federation key sealed, or a part of them. `None`: there are none
     /// that this node can open.
-    fn reseal(&self, _state: &State) -> Option<CommandBody> {
-        None
-    }
+    fn reseal(&self, state: &State) -> Option<CommandBody>;
 
     /// What was heard of agents.
     fn agents(&self) -> HeardAgents;

@@ -122,6 +122,10 @@ mod tests {
             None
         }
 
+        fn reseal(&self, _: &State) -> Option<CommandBody> {
+            None
+        }
+
         fn agents(&self) -> HeardAgents {
             HeardAgents::default()
         }

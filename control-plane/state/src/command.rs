@@ -1,14 +1,16 @@
 //! What is replicated: commands in, outcomes out.
 
+mod resealed;
 pub(crate) mod wire;
 
 use hanse_management::{
     Problem, ResourceKey, Revision, Spec,
-    kinds::{SealedValue, TokenRole},
+    kinds::TokenRole,
     manifest::{Manifest, Restored},
 };
 use hanse_topology::{Labels, Name};
 
+pub use self::resealed::ResealedValue;
 use crate::{AuditHash, Lineage, RecoveryKey, RootCertificate, RootId, SeatAsked, UnknownVersion, Version};
 
 /// One request to change the state. Everything `apply` may look at, time included, travels in here.
@@ -230,19 +232,6 @@ impl Command {
             _of_the_version_in_force => Ok(()),
         }
     }
-}
-
-/// A value of a Secret, sealed anew.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ResealedValue {
-    /// The Secret.
-    pub secret: ResourceKey,
-    /// The field.
-    pub field: String,
-    /// SHA-256 of the sealed bytes whose place it takes. Where others are there by now, they stay.
-    pub was: [u8; 32],
-    /// The same data, sealed with the active version of the federation key.
-    pub sealed: SealedValue,
 }
 
 /// Where an agent is reached by the other agents of its region, and whether it is a relay there.

@@ -144,11 +144,16 @@ impl Proposals {
         self.waiting.remove(&number);
     }
 
-    /// Drops those that can no longer be approved.
+    /// Drops those that have expired.
     pub(crate) fn forget(&mut self, now_ms: u64) {
-        let expired = self.iter().filter(|proposal| proposal.has_expired(now_ms));
-        let expired: Vec<u64> = expired.map(|proposal| proposal.number).collect();
-        expired.into_iter().for_each(|number| self.remove(number));
+        self.drop_all(|proposal| proposal.has_expired(now_ms));
+    }
+
+    /// Drops those that are so.
+    pub(crate) fn drop_all(&mut self, are: impl Fn(&Proposal) -> bool) {
+        let dropped = self.iter().filter(|proposal| are(proposal));
+        let dropped: Vec<u64> = dropped.map(|proposal| proposal.number).collect();
+        dropped.into_iter().for_each(|number| self.remove(number));
     }
 
     /// How many wait that `counts` picks, and the bytes that they take.

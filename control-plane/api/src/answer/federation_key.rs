@@ -16,6 +16,10 @@ pub struct FederationKey {
     /// Whether a rotation is under way: another version is made, or waits until every control node has it, or values of Secrets are not
     /// sealed with it yet.
     pub rotating: bool,
+    /// The first 10 Secrets with a value that an earlier version than the active one sealed, as `Secret shop/upstream`; absent when there are
+    /// none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outdated_secrets: Vec<String>,
     /// The oldest first.
     pub items: Vec<FederationKeyVersion>,
     /// The state's revision.

@@ -103,6 +103,8 @@ async fn versions_are_listed_with_the_nodes_that_lack_them() {
 /// The numbers of the versions that have values, with how many; and whether a rotation is under way.
 async fn sealed_values(api: &Api) -> (Vec<(u32, u64)>, bool) {
     let keys: answer::FederationKey = serde_json::from_value(listed(api).await).unwrap();
+    let is_left = keys.items.iter().any(|item| item.state == answer::KeyState::Retired && item.values > 0);
+    assert_eq!(is_left, !keys.outdated_secrets.is_empty());
     let values = keys.items.iter().map(|item| (item.version, item.values));
     (values.filter(|(_, values)| *values > 0).collect(), keys.rotating)
 }
@@ -122,15 +124,13 @@ async fn a_rotation_is_over_when_every_value_is_sealed_with_the_active_version()
     api.node.make_key();
     put("b", json!({"user": "1"})).await;
     assert_eq!(sealed_values(&api).await, (vec![(1, 2), (2, 1)], true));
+    assert_eq!(listed(&api).await["outdatedSecrets"], json!(["Secret default/a"]));
 
     let before = api.get(&path("a")).send().await.expect(200);
     let reseal = |number: usize| {
         let state = api.node.state();
-        let anew = |(secret, field, present): (&ResourceKey, &str, &SealedValue)| ResealedValue {
-            secret: secret.clone(),
-            field: field.to_owned(),
-            was: Digest::of(&present.sealed).0,
-            sealed: SealedValue { version: 2, sealed: present.sealed.clone(), same_as: None },
+        let anew = |(secret, field, present): (&ResourceKey, &str, &SealedValue)| {
+            ResealedValue::of(secret, field, present, 2, present.sealed.clone())
         };
         api.node.run(CommandBody::Reseal(state.outdated_values().take(number).map(anew).collect()));
     };
@@ -140,6 +140,16 @@ async fn a_rotation_is_over_when_every_value_is_sealed_with_the_active_version()
     assert_eq!(sealed_values(&api).await, (vec![(2, 3)], false));
     let after = api.get(&path("a")).send().await.expect(200);
     assert_eq!((after.header("etag"), &after.json), (before.header("etag"), &before.json));
+
+    for number in 10..22 {
+        put(&format!("n-{number}"), json!({"user": "1"})).await;
+    }
+    api.node.make_key();
+    let named = listed(&api).await["outdatedSecrets"].as_array().unwrap().clone();
+    assert_eq!(
+        (named.len(), &named[0], &named[9]),
+        (10, &json!("Secret default/a"), &json!("Secret default/n-17"))
+    );
 }
 
 #[tokio::test]

@@ -81,6 +81,10 @@ impl Observed for Nothing {
         None
     }
 
+    fn reseal(&self, _: &State) -> Option<CommandBody> {
+        None
+    }
+
     fn agents(&self) -> HeardAgents {
         HeardAgents::default()
     }
@@ -323,6 +327,10 @@ impl Observed for Mints {
     }
 
     fn next_key(&self, _: &State) -> Option<CommandBody> {
+        None
+    }
+
+    fn reseal(&self, _: &State) -> Option<CommandBody> {
         None
     }
 

@@ -3,13 +3,26 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use hanse_identity::{PkiError, WrappedAs, wrap_key};
-use hanse_management::Revision;
+use hanse_management::{ResourceKey, Revision, kinds::SealedValue};
 use hanse_proto::raft::FederationKey;
 use hanse_state::{CommandBody, FederationKeys, State};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
-use super::key::{Key, KeyDigest};
+use super::{
+    cipher,
+    key::{Key, KeyDigest},
+    sealing::place,
+};
+
+/// Why a value of a Secret does not open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unopened {
+    /// This node lacks this version of the federation key.
+    Lacks(u32),
+    /// It was altered, or was sealed for another place.
+    Altered,
+}
 
 /// Keys by their digest. A value: it never changes.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -19,6 +32,24 @@ impl Keyring {
     /// The key with that digest.
     pub(crate) fn key(&self, digest: &KeyDigest) -> Option<&Key> {
         self.0.get(digest)
+    }
+
+    /// The key of a version. `None`: it is not here.
+    pub(super) fn of_version(&self, keys: &FederationKeys, version: u32) -> Option<&Key> {
+        self.key(&keys.get(version)?.digest)
+    }
+
+    /// Opens the sealed value of a field of a Secret.
+    pub(super) fn open(
+        &self,
+        keys: &FederationKeys,
+        secret: &ResourceKey,
+        field: &str,
+        SealedValue { version, sealed, .. }: &SealedValue,
+    ) -> Result<Vec<u8>, Unopened> {
+        let key = self.of_version(keys, *version).ok_or(Unopened::Lacks(*version))?;
+        let place = place(secret, field).map_err(|_of_no_organization| Unopened::Altered)?;
+        cipher::open(key, *version, place, sealed).ok_or(Unopened::Altered)
     }
 
     /// The same with one more key.

@@ -4,14 +4,12 @@
 use std::collections::BTreeSet;
 
 use hanse_management::{ResourceKey, kinds::SealedValue};
-use hanse_state::{CommandBody, ResealedValue, State};
+use hanse_state::{CommandBody, FederationKeys, ResealedValue, State};
 use parking_lot::Mutex;
-use sha2::{Digest as _, Sha256};
-use tracing::error;
+use tracing::{error, warn};
 
 use super::{
-    cipher,
-    keyring::{Keyring, Keys},
+    keyring::{Keyring, Keys, Unopened},
     sealing::{place, sealed},
 };
 
@@ -20,63 +18,96 @@ const MAX_BYTES: usize = 1 << 20;
 /// What a value has in a command beside its sealed bytes: a digest, and at most three names of 64 bytes.
 const BESIDE_BYTES: usize = 256;
 
+/// How many Secrets a line of the log names. `GET /v1/federation-key` names as many.
+const NAMED: usize = 10;
+
 /// Seals with the versions that are here.
 pub(crate) struct Resealing {
     keys: Keys,
-    /// The values that did not open, with their Secrets: each is logged once.
-    unopened: Mutex<BTreeSet<(ResourceKey, String)>>,
+    /// What was logged last. The leader looks each second, and the same is logged once.
+    said: Mutex<Left>,
+}
+
+/// Why values stay under earlier versions.
+#[derive(Debug, Default, PartialEq)]
+struct Left {
+    /// The versions that this node lacks.
+    lacking: BTreeSet<u32>,
+    /// The Secrets with a value that does not open.
+    unopened: BTreeSet<ResourceKey>,
 }
 
 impl Resealing {
     /// With these keys.
     pub(crate) fn by(keys: Keys) -> Self {
-        Self { keys, unopened: Mutex::default() }
+        Self { keys, said: Mutex::default() }
     }
 
     /// The command that seals the next values with the active version. `None`: no value is left that opens here.
     pub(crate) fn next(&self, state: &State) -> Option<CommandBody> {
-        let (active, _) = state.federation_keys().active()?;
+        let keys = state.federation_keys();
+        let (active, _) = keys.active()?;
+        // Where one version was used, all values are under it: the leader need not look at all Secrets each second.
+        keys.versions().filter(|(_, version)| version.used).nth(1)?;
         let keyring = self.keys.current();
-        let (mut values, mut bytes) = (Vec::new(), 0);
+        let (mut values, mut bytes, mut left) = (Vec::new(), 0, Left::default());
         for (secret, field, present) in state.outdated_values() {
-            let Some(value) = self.anew(state, &keyring, active, (secret, field, present)) else { continue };
-            bytes += value.sealed.sealed.len() + BESIDE_BYTES;
-            if bytes > MAX_BYTES {
-                break;
+            match anew(keys, &keyring, active, (secret, field, present)) {
+                Ok(value) => {
+                    bytes += value.sealed.len() + BESIDE_BYTES;
+                    if bytes > MAX_BYTES {
+                        break;
+                    }
+                    values.push(value);
+                }
+                Err(Unopened::Lacks(version)) => drop(left.lacking.insert(version)),
+                Err(Unopened::Altered) => drop(left.unopened.insert(secret.clone())),
             }
-            values.push(value);
         }
-        (!values.is_empty()).then_some(CommandBody::Reseal(values))
+        if values.is_empty() {
+            self.say(left);
+            return None;
+        }
+        Some(CommandBody::Reseal(values))
     }
 
-    /// One value, sealed anew. `None`: a version is lacking here, or the value does not open.
-    fn anew(
-        &self,
-        state: &State,
-        keyring: &Keyring,
-        active: u32,
-        (secret, field, present): (&ResourceKey, &str, &SealedValue),
-    ) -> Option<ResealedValue> {
-        let keys = state.federation_keys();
-        let key = |version: u32| keyring.key(&keys.get(version)?.digest);
-        let (earlier, later, place) = (key(present.version)?, key(active)?, place(secret, field).ok()?);
-        let Some(data) = cipher::open(earlier, present.version, place, &present.sealed) else {
-            if self.unopened.lock().insert((secret.clone(), field.to_owned())) {
-                error!(%secret, field, version = present.version, "a Secret's data does not open, and stays sealed as it is: write it anew");
-            }
-            return None;
-        };
-        Some(ResealedValue {
-            secret: secret.clone(),
-            field: field.to_owned(),
-            was: Sha256::digest(&present.sealed).into(),
-            sealed: SealedValue {
-                version: active,
-                sealed: sealed(later, active, place, &data)?,
-                same_as: None,
-            },
-        })
+    /// Logs why values are left, if that is new.
+    fn say(&self, left: Left) {
+        let mut said = self.said.lock();
+        if *said == left {
+            return;
+        }
+        if !left.lacking.is_empty() {
+            let versions = &left.lacking;
+            warn!(
+                ?versions,
+                "values of Secrets stay sealed as they are until this node has these versions of the federation key"
+            );
+        }
+        if !left.unopened.is_empty() {
+            let (count, named) = (left.unopened.len(), left.unopened.iter().take(NAMED));
+            let secrets = named.map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            error!(
+                count,
+                secrets,
+                "data of Secrets does not open with its version of the federation key, and stays sealed as it is: write it anew"
+            );
+        }
+        *said = left;
     }
+}
+
+/// One value, sealed anew.
+fn anew(
+    keys: &FederationKeys,
+    keyring: &Keyring,
+    active: u32,
+    (secret, field, present): (&ResourceKey, &str, &SealedValue),
+) -> Result<ResealedValue, Unopened> {
+    let later = keyring.of_version(keys, active).ok_or(Unopened::Lacks(active))?;
+    let data = keyring.open(keys, secret, field, present)?;
+    let sealed = place(secret, field).ok().and_then(|place| sealed(later, active, place, &data));
+    Ok(ResealedValue::of(secret, field, present, active, sealed.ok_or(Unopened::Altered)?))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use hanse_state::{FederationKeys, projection::Reveal};
 use prometheus_client::metrics::counter::Counter;
 use tracing::error;
 
-use super::{cipher, keyring::Keyring, sealing::place};
+use super::keyring::Keyring;
 
 /// One Keyring, for one step of the projection: the same keys for all of it.
 pub(crate) struct Revealed {
@@ -32,11 +32,7 @@ impl Reveal for Revealed {
         field: &str,
         sealed: &SealedValue,
     ) -> Option<Bytes> {
-        let open = || {
-            let key = self.keyring.key(&keys.get(sealed.version)?.digest)?;
-            cipher::open(key, sealed.version, place(secret, field).ok()?, &sealed.sealed)
-        };
-        let opened = open();
+        let opened = self.keyring.open(keys, secret, field, sealed).ok();
         if opened.is_none() {
             self.metrics.unopened.inc();
             error!(%secret, field, version = sealed.version, "a Secret's data does not open, and is published without it");

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     cipher::{self, Place},
     key::Key,
-    keyring::{Keyring, Keys},
+    keyring::{Keys, Unopened},
 };
 
 impl Sealing for Keys {
@@ -18,15 +18,17 @@ impl Sealing for Keys {
         let keyring = self.current();
         let ToSeal { secret, field, version, present } = value;
         let place = place(secret, field)?;
-        let key = key(&keyring, keys, version)?;
+        let key = keyring.of_version(keys, version).ok_or_else(|| lacks(version))?;
         let sealed = sealed(key, version, place, data.as_bytes()).ok_or_else(|| {
             Problem::new(ProblemName::Internal, format!("{secret}: sealed data does not open"))
                 .remedy("report it; nothing was changed")
         })?;
         let same_as = match present.filter(|present| present.version != version) {
             Some(present) => {
-                let key = self::key(&keyring, keys, present.version)?;
-                let opened = cipher::open(key, present.version, place, &present.sealed);
+                let opened = match keyring.open(keys, secret, field, present) {
+                    Err(Unopened::Lacks(version)) => return Err(lacks(version)),
+                    opened => opened.ok(),
+                };
                 let is_equal = opened.as_deref() == Some(data.as_bytes());
                 is_equal.then(|| Sha256::digest(&present.sealed).into())
             }
@@ -51,12 +53,10 @@ pub(super) fn place<'a>(secret: &'a ResourceKey, field: &'a str) -> Result<Place
     Ok(Place { organization: organization.as_str(), name: secret.name.as_str(), field })
 }
 
-fn key<'a>(keyring: &'a Keyring, keys: &FederationKeys, version: u32) -> Result<&'a Key, Problem> {
-    keys.get(version).and_then(|version| keyring.key(&version.digest)).ok_or_else(|| {
-        let detail =
-            format!("this control node lacks version {version} of the federation key, which seals Secrets");
-        Problem::new(ProblemName::Busy, detail).remedy("ask another control node, or try again")
-    })
+fn lacks(version: u32) -> Problem {
+    let detail =
+        format!("this control node lacks version {version} of the federation key, which seals Secrets");
+    Problem::new(ProblemName::Busy, detail).remedy("ask another control node, or try again")
 }
 
 #[cfg(test)]

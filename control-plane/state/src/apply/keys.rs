@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hanse_management::{Problem, ProblemName, Revision};
 use sha2::{Digest as _, Sha256};
 
-use super::Effects;
+use super::{Effects, resources};
 use crate::{
     State,
     federation_key::{KeyVersion, MAX_KEY_VERSIONS, RecoveryKey},
@@ -101,7 +101,8 @@ pub(super) fn add(state: &mut State, made: &Made<'_>) -> Result<Effects, Problem
     Ok(Effects::revision())
 }
 
-/// Has Secrets sealed with this version from now on.
+/// Has Secrets sealed with this version from now on. Proposals that carry data of Secrets are dropped: the version that sealed it may be
+/// stolen, and what waits is not sealed anew.
 pub(super) fn use_version(state: &mut State, version: u32) -> Result<Effects, Problem> {
     if state.federation_keys.pending().map(|(pending, _)| pending) != Some(version) {
         let detail = format!("version {version} of the federation key is not the pending one");
@@ -110,6 +111,7 @@ pub(super) fn use_version(state: &mut State, version: u32) -> Result<Effects, Pr
     if let Some(newest) = Arc::make_mut(&mut state.federation_keys).versions.last_mut() {
         newest.used = true;
     }
+    state.proposals.drop_all(|proposal| resources::check_active(&proposal.changes, Some(version)).is_err());
     Ok(Effects::revision())
 }
 

@@ -27,6 +27,8 @@ pub(super) fn propose(
     reason: &str,
 ) -> Result<Effects, Problem> {
     let token_revision = owner::check_writer(before, command)?;
+    // Equal data, too: whatever is applied later, no proposal waits with data that a retired version sealed.
+    resources::check_active(changes, before.federation_keys.active().map(|(version, _)| version))?;
     let mut tried = next.clone();
     let sight = command.origin.organization.as_ref();
     let effects = resources::apply(before, &mut tried, changes, command.force_grants, sight)?;
@@ -149,7 +151,9 @@ impl State {
     /// The refusal that names a proposal that does not wait.
     pub fn no_proposal(&self, number: u64) -> Problem {
         let detail = match (1..=self.proposals.made).contains(&number) {
-            true => format!("proposal {number} waits no more: it was approved or rejected, or has expired"),
+            true => format!(
+                "proposal {number} waits no more: it was approved or rejected, has expired, or had data of a Secret when the federation key was rotated"
+            ),
             false => format!("there is no proposal {number}"),
         };
         Problem::new(ProblemName::NotFound, detail)

@@ -6,7 +6,6 @@ use hanse_management::{
     Spec,
     kinds::{SealedValue, SecretValue},
 };
-use sha2::{Digest as _, Sha256};
 
 use super::Effects;
 use crate::{ResealedValue, State};
@@ -19,7 +18,7 @@ use crate::{ResealedValue, State};
 pub(super) fn reseal(state: &mut State, values: &[ResealedValue]) -> Effects {
     let active = state.federation_keys.active().map(|(version, _)| version);
     let mut makes_entry = false;
-    for value in values.iter().filter(|value| Some(value.sealed.version) == active) {
+    for value in values.iter().filter(|value| Some(value.version) == active) {
         makes_entry |= replace(state, value);
     }
     Effects { makes_entry, ..Effects::none() }
@@ -27,15 +26,12 @@ pub(super) fn reseal(state: &mut State, values: &[ResealedValue]) -> Effects {
 
 /// Says whether the value took the place of another one.
 fn replace(state: &mut State, value: &ResealedValue) -> bool {
-    let is_of = |there: &SealedValue| {
-        there.version != value.sealed.version && Sha256::digest(&there.sealed)[..] == value.was
-    };
-    if !state.sealed_value(&value.secret, &value.field).is_some_and(is_of) {
+    if !state.sealed_value(&value.secret, &value.field).is_some_and(|there| value.replaces(there)) {
         return false;
     }
     let Some(resource) = state.resources.get_mut(&value.secret) else { return false };
     let Spec::Secret(secret) = &mut Arc::make_mut(resource).spec else { return false };
-    let sealed = SealedValue { same_as: None, ..value.sealed.clone() };
+    let sealed = SealedValue { version: value.version, sealed: value.sealed.clone(), same_as: None };
     secret.data.insert(value.field.clone(), SecretValue::Sealed(sealed));
     true
 }

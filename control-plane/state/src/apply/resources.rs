@@ -12,7 +12,7 @@ mod sealed;
 use draft::Draft;
 use hanse_management::Problem;
 use hanse_topology::Name;
-pub(super) use sealed::{drop_same_as, key_version, says_same};
+pub(super) use sealed::{check_active, drop_same_as, key_version, says_same};
 
 use super::Effects;
 use crate::{

@@ -1,5 +1,7 @@
 //! What an entry says of a command.
 
+use std::collections::BTreeSet;
+
 use hanse_management::{Kind, ResourceKey};
 use hanse_topology::Name;
 use prost::Message;
@@ -10,8 +12,8 @@ use super::{
     diff::{self, MAX_VALUE_BYTES, Room},
 };
 use crate::{
-    Accepted, ChangeResult, Command, CommandBody, MintedToken, NeighbourAt, Proposal, ProposedEffect, State,
-    listed::listed,
+    Accepted, ChangeResult, Command, CommandBody, MintedToken, NeighbourAt, Proposal, ProposedEffect,
+    ResealedValue, State, listed::listed,
 };
 
 /// How many bytes the fields of one entry may have: a screen of them. Most commands have less than 1 KiB. The names of the resources
@@ -185,21 +187,35 @@ fn what(command: &Command, before: &State, next: &State) -> String {
         CommandBody::AddKey { version, digest, maker, .. } => {
             format!("add federation key {version} with digest {} of {maker}", short(digest))
         }
-        CommandBody::UseKey { version } => format!("use federation key {version}"),
+        CommandBody::UseKey { version } => format!("use federation key {version}{}", dropped(before, next)),
         CommandBody::RotateKey => "rotate the federation key".to_owned(),
-        CommandBody::Reseal(_) => resealed(before, next),
+        CommandBody::Reseal(values) => resealed(before, next, values),
         CommandBody::RecordMinted { token, .. } => minted(token),
         CommandBody::SetNeighbours { region, agents } => neighbours(region, agents),
         CommandBody::DropAudit { through, .. } => format!("drop audit through {through}"),
     }
 }
 
-/// How many values of Secrets were sealed anew, and how many are to be.
-fn resealed(before: &State, next: &State) -> String {
+/// The proposals that the command dropped.
+fn dropped(before: &State, next: &State) -> String {
+    let numbers = before.proposals().map(|proposal| proposal.number);
+    let dropped: Vec<_> = numbers.filter(|number| next.proposal(*number).is_none()).collect();
+    match dropped.is_empty() {
+        true => String::new(),
+        false => format!("; drop proposals with data of Secrets: {}", listed(dropped.iter(), MAX_KEYS)),
+    }
+}
+
+/// How many values of which Secrets were sealed anew. The work is that of the command: a federation may have a million of values.
+fn resealed(before: &State, next: &State, values: &[ResealedValue]) -> String {
     let version = next.federation_keys().active().map_or(0, |(version, _)| version);
-    let (were, are) = (before.outdated_values().count(), next.outdated_values().count());
-    let sealed = were.saturating_sub(are);
-    format!("seal values anew with federation key {version}: {sealed}; left under earlier ones: {are}")
+    let places = values.iter().map(|value| (&value.secret, value.field.as_str()));
+    let sealed: BTreeSet<_> = places
+        .filter(|(secret, field)| before.sealed_value(secret, field) != next.sealed_value(secret, field))
+        .collect();
+    let secrets: BTreeSet<_> = sealed.iter().map(|(secret, _)| *secret).collect();
+    let (count, secrets) = (sealed.len(), listed(secrets.into_iter(), MAX_KEYS));
+    format!("seal {count} values anew with federation key {version}, of {secrets}")
 }
 
 /// Who proposed what is decided, and why.

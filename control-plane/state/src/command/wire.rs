@@ -1,11 +1,7 @@
 //! Commands and outcomes as they are sent and stored.
 
 use bytes::Bytes;
-use hanse_management::{
-    Problem, ResourceKey,
-    kinds::{SealedValue, TokenRole},
-    manifest::Restored,
-};
+use hanse_management::{Problem, ResourceKey, kinds::TokenRole, manifest::Restored};
 use hanse_proto::{InvalidMessage, control as proto, sync};
 use hanse_topology::{Labels, Name};
 
@@ -245,28 +241,6 @@ impl CommandBody {
             Body::Reseal(reseal) => Self::Reseal(
                 reseal.values.into_iter().map(ResealedValue::from_proto).collect::<Result<_, _>>()?,
             ),
-        })
-    }
-}
-
-impl ResealedValue {
-    fn to_proto(&self) -> proto::ResealedValue {
-        proto::ResealedValue {
-            secret: Some(self.secret.to_proto()),
-            field: self.field.clone(),
-            was: self.was.to_vec().into(),
-            version: self.sealed.version,
-            sealed: self.sealed.sealed.clone().into(),
-        }
-    }
-
-    fn from_proto(value: proto::ResealedValue) -> Result<Self, InvalidMessage> {
-        let missing = || InvalidMessage::new("ResealedValue", "it names no Secret");
-        Ok(Self {
-            secret: ResourceKey::from_proto(value.secret.ok_or_else(missing)?)?,
-            field: value.field,
-            was: fixed("ResealedValue", &value.was)?,
-            sealed: SealedValue { version: value.version, sealed: value.sealed.to_vec(), same_as: None },
         })
     }
 }

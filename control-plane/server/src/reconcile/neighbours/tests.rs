@@ -27,6 +27,10 @@ impl Observed for World {
         None
     }
 
+    fn reseal(&self, _: &State) -> Option<CommandBody> {
+        None
+    }
+
     fn agents(&self) -> HeardAgents {
         self.heard.clone()
     }

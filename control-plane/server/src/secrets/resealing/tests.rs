@@ -65,9 +65,7 @@ impl Federation {
     fn data(&self, number: usize) -> Option<String> {
         let secret = secret(number);
         let sealed = self.state.sealed_value(&secret, "password").unwrap();
-        let keyring = held(9);
-        let key = keyring.key(&self.state.federation_keys().get(sealed.version)?.digest)?;
-        let data = cipher::open(key, sealed.version, place(&secret, "password").ok()?, &sealed.sealed)?;
+        let data = held(9).open(self.state.federation_keys(), &secret, "password", sealed).ok()?;
         Some(String::from_utf8(data).unwrap())
     }
 }
@@ -141,10 +139,9 @@ fn a_value_that_does_not_open_holds_up_no_other() {
     federation.next_version();
     // As no control node seals it.
     damaged.sealed[20] ^= 1;
-    let was = Sha256::digest(&federation.state.sealed_value(&secret(0), "password").unwrap().sealed).into();
-    damaged.version = 2;
-    let (key, field) = (secret(0), "password".to_owned());
-    federation.run(CommandBody::Reseal(vec![ResealedValue { secret: key, field, was, sealed: damaged }]));
+    let present = federation.state.sealed_value(&secret(0), "password").unwrap();
+    let value = ResealedValue::of(&secret(0), "password", present, 2, damaged.sealed);
+    federation.run(CommandBody::Reseal(vec![value]));
     federation.next_version();
     let resealing = Resealing::by(Keys::fixed(held(3)));
     for _ in 0..2 {
@@ -156,7 +153,12 @@ fn a_value_that_does_not_open_holds_up_no_other() {
     assert_eq!(resealing.next(&federation.state), None);
     assert_eq!(federation.state.values_by_version(), [(2, 1), (3, 1)].into());
     assert_eq!((federation.data(0), federation.data(1).as_deref()), (None, Some("one")));
-    assert_eq!(resealing.unopened.lock().len(), 1);
+    let left = Left { lacking: BTreeSet::new(), unopened: [secret(0)].into() };
+    assert_eq!(*resealing.said.lock(), left);
+    // Written anew, it is not remembered.
+    federation.put(0, &["zero"]);
+    assert_eq!(resealing.next(&federation.state), None);
+    assert_eq!(*resealing.said.lock(), Left::default());
 }
 
 #[test]
@@ -166,12 +168,21 @@ fn a_node_that_lacks_a_version_leaves_values_as_they_are() {
     federation.next_version();
     federation.put(1, &["one"]);
     federation.next_version();
-    let next = |bytes: &[u8]| {
-        let keys = Keys::fixed(bytes.iter().copied().map(key).collect());
-        Resealing::by(keys).next(&federation.state)
+    let left = |bytes: &[u8]| {
+        let resealing = Resealing::by(Keys::fixed(bytes.iter().copied().map(key).collect()));
+        let next = resealing.next(&federation.state);
+        let lacking = std::mem::take(&mut resealing.said.lock().lacking);
+        (next, lacking.into_iter().collect::<Vec<_>>())
     };
-    assert_eq!((next(&[1, 2]), next(&[3]), next(&[])), (None, None, None));
-    let part = next(&[2, 3]).unwrap();
-    assert_eq!(values(&part)[0].secret, secret(1));
-    assert_eq!(values(&next(&[1, 2, 3]).unwrap()).len(), 2);
+    assert_eq!(
+        [left(&[1, 2]), left(&[3]), left(&[])],
+        [(None, vec![3]), (None, vec![1, 2]), (None, vec![3])]
+    );
+    let (part, lacking) = left(&[2, 3]);
+    assert_eq!(
+        (values(&part.unwrap())[0].secret.clone(), lacking),
+        (secret(1), vec![]),
+        "there is more to do"
+    );
+    assert_eq!(values(&left(&[1, 2, 3]).0.unwrap()).len(), 2);
 }

@@ -52,18 +52,28 @@ fn settled(
             Ok(SecretValue::Sealed(SealedValue { same_as: None, ..sealed.clone() }))
         }
         // Another node may have the key of a retired version that was revoked since: no new data is sealed with it.
-        (SecretValue::Sealed(sealed), _) => {
-            let detail = format!(
-                "{key} is sealed with version {} of the federation key, which is not the active one",
-                sealed.version
-            );
-            Err(Problem::new(ProblemName::Busy, detail).at(SEAL_OUTDATED).remedy("try again"))
-        }
+        (SecretValue::Sealed(sealed), _) => Err(outdated(key, sealed.version)),
         (SecretValue::Text(_), _) => {
             let detail = format!("{key} came unsealed");
             Err(Problem::new(ProblemName::Internal, detail).remedy("write it by the operator API"))
         }
     }
+}
+
+fn outdated(key: &ResourceKey, version: u32) -> Problem {
+    let detail =
+        format!("{key} is sealed with version {version} of the federation key, which is not the active one");
+    Problem::new(ProblemName::Busy, detail).at(SEAL_OUTDATED).remedy("try again")
+}
+
+/// Refuses `changes` that have a value which another version than the active one sealed, whatever is there.
+pub(in crate::apply) fn check_active(changes: &[Change], active: Option<u32>) -> Result<(), Problem> {
+    for (key, secret) in changes.iter().filter_map(|change| Some((&change.key, secret(change)?))) {
+        if let Some(other) = sealed(secret).find(|sealed| Some(sealed.version) != active) {
+            return Err(outdated(key, other.version));
+        }
+    }
+    Ok(())
 }
 
 fn has_data_of(sealed: &SealedValue, there: &SealedValue) -> bool {

@@ -51,8 +51,20 @@ impl World {
     }
 
     /// Runs a command of a token, as the node that is asked does.
-    #[expect(clippy::disallowed_methods, reason = "as the node that is asked does it")]
     fn by_owner(&mut self, token: &str, owner: &str, body: CommandBody) -> Result<Accepted, Problem> {
+        let seen = self.state.clone();
+        self.by_seeing(&seen, token, owner, body)
+    }
+
+    /// The same by a node that has applied no more than this.
+    #[expect(clippy::disallowed_methods, reason = "as the node that is asked does it")]
+    fn by_seeing(
+        &mut self,
+        seen: &State,
+        token: &str,
+        owner: &str,
+        body: CommandBody,
+    ) -> Result<Accepted, Problem> {
         self.now_ms += 1;
         let (role, organization) = match token {
             "ann" | "ann-2" | "bob" => (TokenRole::Admin, None),
@@ -76,8 +88,8 @@ impl World {
             body,
         };
         let before = self.state.clone();
-        let seal = Seal { state: &before, by: &Masks };
-        match self.state.apply(admit(command, before.version(), seal)?.command()) {
+        let seal = Seal { state: seen, by: &Masks };
+        match self.state.apply(admit(command, seen.version(), seal)?.command()) {
             Outcome::Accepted(accepted) => Ok(accepted),
             Outcome::Rejected(problem) => {
                 assert!(self.state == before, "a refused command changes nothing");
@@ -269,7 +281,10 @@ fn a_second_owner_approves_and_a_second_token_of_the_first_does_not() {
     let again = world.approve("bob", number).unwrap_err();
     assert_eq!(
         (again.name, &*again.detail),
-        (ProblemName::NotFound, "proposal 1 waits no more: it was approved or rejected, or has expired")
+        (
+            ProblemName::NotFound,
+            "proposal 1 waits no more: it was approved or rejected, has expired, or had data of a Secret when the federation key was rotated"
+        )
     );
     assert_eq!(world.approve("bob", 2).unwrap_err().detail, "there is no proposal 2");
     // Its number is not used again.

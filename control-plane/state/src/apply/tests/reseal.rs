@@ -46,7 +46,7 @@ fn values_are_sealed_anew_and_nothing_else_moves() {
     assert_eq!(versions(&world), [(2, 3)]);
     assert_eq!((data(&world, "a"), data(&world, "b")), ("1".to_owned(), "2".to_owned()));
     assert_eq!(sealed(&world, "a").same_as, None);
-    let told = "seal values anew with federation key 2: 2; left under earlier ones: 0";
+    let told = "seal 2 values anew with federation key 2, of Secret default/s";
     assert_eq!(last_entry(&world), (number + 1, told.to_owned()));
     // All but the sealed bytes is as it was: labels, ETags and times too.
     for (was, is) in before.resources().zip(world.state.resources()) {
@@ -150,7 +150,7 @@ fn values_that_are_sealed_anew_lose_to_what_came_first() {
     world.run(crossed.clone()).unwrap();
     assert_eq!((data(&world, "a"), data(&world, "b")), ("new".to_owned(), "2".to_owned()));
     assert_eq!(versions(&world), [(2, 2)], "a was written, b is sealed anew, c is gone");
-    assert_eq!(last_entry(&world).1, "seal values anew with federation key 2: 1; left under earlier ones: 0");
+    assert_eq!(last_entry(&world).1, "seal 1 values anew with federation key 2, of Secret default/s");
     assert_eq!(world.state.revision(), before.revision());
 
     // Made of other bytes than are there, whatever its version is.

@@ -97,9 +97,20 @@ fn member() -> impl Strategy<Value = CommandBody> {
     })
 }
 
-/// Another version of the federation key is used, or values are sealed anew. The test writes the rest of it.
+/// Another version of the federation key is used, or values are sealed anew. The test writes the rest of it: it seals as many values, by the
+/// state before the last command where the version is 0.
 fn federation_key() -> impl Strategy<Value = CommandBody> {
-    prop_oneof![Just(CommandBody::RotateKey), Just(CommandBody::Reseal(Vec::new()))]
+    let reseal = (1..4_usize, 0..2_u32).prop_map(|(most, version)| {
+        let value = ResealedValue {
+            secret: hanse_management::ResourceKey::global(Kind::Region, Name::new("any").unwrap()),
+            field: String::new(),
+            was: [0; 32],
+            version,
+            sealed: Vec::new(),
+        };
+        CommandBody::Reseal(vec![value; most])
+    });
+    prop_oneof![1 => Just(CommandBody::RotateKey), 2 => reseal]
 }
 
 /// Secrets, sealed with this version of the federation key.
@@ -399,17 +410,23 @@ impl Played {
     fn play(&mut self, turns: Vec<Turn>) {
         let mut world = peopled();
         self.commands += turns.len();
+        let mut earlier = world.state.clone();
         for (body, follow) in turns {
+            let last = world.state.clone();
             let before = world.state.revision();
             let changes = if let CommandBody::Apply(changes) = &body { changes.as_slice() } else { &[] };
             let of_dump = changes.iter().any(|change| matches!(change.action, Action::Restore { .. }));
             let (version, _) = world.state.federation_keys().active().unwrap();
             match body {
                 CommandBody::RotateKey => world.use_key(version + 1),
-                CommandBody::Reseal(_) => self.resealed += world.reseal(),
+                CommandBody::Reseal(values) => {
+                    let seen = if values[0].version == 0 { &earlier } else { &last };
+                    self.resealed += world.reseal(seen, values.len());
+                }
                 CommandBody::Apply(changes) => drop(world.apply(sealed_with(version, changes))),
                 body => drop(world.run(body)),
             }
+            earlier = last;
             let is_effective = world.state.revision() > before;
             self.effective += usize::from(is_effective);
             self.restored += usize::from(is_effective && of_dump);
@@ -468,7 +485,7 @@ proptest! {
 fn the_random_histories_do_something() {
     let mut runner = TestRunner::deterministic();
     let mut played = Played::default();
-    for _ in 0..72 {
+    for _ in 0..120 {
         played.play(turns().new_tree(&mut runner).unwrap().current());
     }
     let Played {

@@ -1,10 +1,6 @@
 //! Commands over few names, so that they meet.
 
-use hanse_management::{
-    Digest, Kind, ResourceKey, Spec,
-    kinds::{SealedValue, TokenRole},
-    manifest::Restored,
-};
+use hanse_management::{Digest, Kind, ResourceKey, Spec, kinds::TokenRole, manifest::Restored};
 use hanse_topology::Labels;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -330,7 +326,8 @@ fn body() -> impl Strategy<Value = CommandBody> {
             secret: ResourceKey::owned(Kind::Secret, name("default"), name(secret)),
             field: field.to_owned(),
             was: [is_of_other.into(); 32],
-            sealed: SealedValue { version, sealed: vec![9], same_as: None },
+            version,
+            sealed: vec![9],
         });
     let reseal = prop::collection::vec(resealed, 1..4).prop_map(CommandBody::Reseal);
     // The test writes into it which entry is there.
