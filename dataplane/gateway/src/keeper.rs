@@ -27,7 +27,10 @@ use tracing::{Span, debug, error, info, warn};
 use crate::{
     health::Endpoints,
     metrics::{ApiCounters, ApiStats, GatewayMetrics, HostCounters},
-    table::{ConnectProfiles, RoutingTable, index::ScopeIndex},
+    table::{
+        ConnectProfiles, RoutingTable,
+        index::{ScopeIndex, WaitsFor},
+    },
 };
 use kept_scope::KeptScope;
 pub(crate) use kept_scope::ScopeSummary;
@@ -440,6 +443,7 @@ impl Keeping {
             quarantine: Quarantine::default(),
             lost_is_untold: true,
             exceptions: BTreeMap::new(),
+            waits_for: WaitsFor::default(),
         });
         (kept.seen, kept.position) = (seen, position);
         kept.index.set_poisoned(held_back.poisoned); // before anything of it is compiled

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::{
     metrics::ScopeGauge,
-    table::index::{Counts, ScopeIndex},
+    table::index::{Counts, ScopeIndex, Waiting, WaitsFor},
 };
 
 /// A scope as it was compiled last.
@@ -27,16 +27,28 @@ pub(super) struct KeptScope {
     pub(super) lost_is_untold: bool,
     /// What is not in force as received, and what is instead.
     pub(super) exceptions: BTreeMap<Arc<str>, Option<Bytes>>,
+    /// What is in force as received, and lacks what it refers to.
+    pub(super) waits_for: WaitsFor,
 }
 
 impl KeptScope {
     /// Notes what of it cannot be used as received.
     pub(super) fn note_unusable(&mut self) {
         let held_over = self.index.held_over();
-        self.unusable = self.index.quarantined(&held_over);
-        self.quarantine = Quarantine::of(self.unusable.iter().cloned());
+        let unusable = self.index.quarantined(&held_over);
         self.exceptions = self.index.exceptions(held_over);
-        self.lost_is_untold = true;
+        self.note_waiting();
+        // Most changes leave it as it is, and the routes of a scope are many.
+        if unusable != self.unusable {
+            self.quarantine = Quarantine::of(unusable.iter().cloned());
+            self.unusable = unusable;
+            self.lost_is_untold = true;
+        }
+    }
+
+    /// Notes what of it lacks what it refers to.
+    pub(super) fn note_waiting(&mut self) {
+        self.waits_for = self.index.waits_for();
     }
 
     pub(super) fn gauge(&self, scope: &ScopeId) -> ScopeGauge {
@@ -61,6 +73,8 @@ impl KeptScope {
             counts: self.index.counts(),
             unusable: self.quarantine.total(),
             named: named.collect(),
+            waiting: self.waits_for.total,
+            waits_for: self.waits_for.named.clone(),
         }
     }
 }
@@ -77,6 +91,11 @@ pub(crate) struct ScopeSummary {
     /// Of those the ones that the control plane hears of too.
     #[serde(rename = "unusableResources", skip_serializing_if = "Vec::is_empty")]
     named: Vec<UnusableSummary>,
+    /// How many Upstreams are in force and use no endpoint of the set that they refer to.
+    pub(super) waiting: usize,
+    /// The first of them.
+    #[serde(rename = "waitsFor", skip_serializing_if = "Vec::is_empty")]
+    pub(super) waits_for: Vec<Waiting>,
 }
 
 /// A resource that is not in force as received.
