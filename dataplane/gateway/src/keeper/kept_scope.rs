@@ -57,6 +57,7 @@ impl KeptScope {
             revision: self.position.revision,
             routes: self.index.counts().routes,
             unusable: self.quarantine.total(),
+            waiting: self.waits_for.total,
         }
     }
 
