@@ -371,11 +371,11 @@ impl Keeping {
             let scope = news.scope.clone();
             changed |= self.take_in(news);
             let kept = &self.scopes[&scope];
-            replicas.confirm(&scope, &kept.position, &kept.exceptions);
+            replicas.confirm(&scope, &kept.position, &kept.held_otherwise());
         }
         for scope in self.follow_origins() {
             let kept = &self.scopes[&scope];
-            replicas.confirm(&scope, &kept.position, &kept.exceptions);
+            replicas.confirm(&scope, &kept.position, &kept.held_otherwise());
             changed = true;
         }
         changed |= self.follow_sets();

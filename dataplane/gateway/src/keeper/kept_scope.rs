@@ -1,6 +1,6 @@
 //! One scope that the table is made of.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use hanse_link::Quarantine;
@@ -49,6 +49,17 @@ impl KeptScope {
     /// Notes what of it lacks what it refers to.
     pub(super) fn note_waiting(&mut self) {
         self.waits_for = self.index.waits_for();
+    }
+
+    /// What the replica is to hold another version of, or none. What the Origin does not allow is left out, so the replica holds no version
+    /// of that: none is to come back when the Origin allows it again, neither here nor after a restart.
+    pub(super) fn held_otherwise(&self) -> Cow<'_, BTreeMap<Arc<str>, Option<Bytes>>> {
+        let is_barred = |key: &str| self.index.is_barred(key);
+        if !self.exceptions.keys().any(|key| is_barred(key)) {
+            return Cow::Borrowed(&self.exceptions);
+        }
+        let others = self.exceptions.iter().filter(|(key, _)| !is_barred(key));
+        Cow::Owned(others.map(|(key, version)| (key.clone(), version.clone())).collect())
     }
 
     pub(super) fn gauge(&self, scope: &ScopeId) -> ScopeGauge {
