@@ -13,7 +13,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 const EDGES: [(&str, &[&str]); 19] = [
     ("hanse-topology", &[]),
     ("hanse-proto", &["hanse-topology"]),
-    ("hanse-runtime", &["hanse-proto"]),
+    ("hanse-runtime", &["hanse-topology", "hanse-proto"]),
     ("hanse-management", &["hanse-topology", "hanse-proto", "hanse-runtime"]),
     ("hanse-sync", &["hanse-topology", "hanse-proto"]),
     ("hanse-process", &[]),

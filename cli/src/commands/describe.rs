@@ -61,10 +61,9 @@ fn quarantined(status: &Status, resource: &Resource) -> Vec<String> {
 }
 
 fn cannot_use(found: &QuarantinedResource) -> String {
-    let instead = match (found.in_use, found.last_good) {
-        (true, _) => "is in use as it is",
-        (false, true) => "goes on with the version before",
-        (false, false) => "has no earlier version that it could use",
+    let instead = match found.last_good {
+        true => "goes on with the version before",
+        false => "has no earlier version that it could use",
     };
     format!("{} {}; {instead}", found.field, found.reason)
 }
@@ -192,7 +191,6 @@ mod tests {
             kind: Some(kind.into()),
             organization: Some(organization.into()),
             name: name.into(),
-            in_use: false,
             last_good,
             field: "ca_pem".into(),
             reason: "holds no certificate".into(),

@@ -314,11 +314,11 @@ impl Import {
         let Some(bound) = target else {
             // A new Binding begins with what is given: the endpoints of other Environments are not its own.
             return match (own, self.upstreams.is_empty()) {
-                (Some(own), false) => Ok(To::Written(UpstreamSpec {
-                    endpoints: upstream::endpoints(&self.upstreams),
-                    endpoints_from: None,
-                    ..own.clone()
-                })),
+                (Some(own), false) => {
+                    upstream::check_own(own)?;
+                    let endpoints = upstream::endpoints(&self.upstreams);
+                    Ok(To::Written(UpstreamSpec { endpoints, ..own.clone() }))
+                }
                 (Some(own), true) => Ok(To::Written(own.clone())),
                 (None, false) => Ok(To::Written(new_upstream(&self.upstreams))),
                 (None, true) => Err(Failure::usage(format!(

@@ -49,14 +49,7 @@ pub(super) fn replaced(
     regions: &[Name],
     environment: &Name,
 ) -> Result<UpstreamSpec, Failure> {
-    if let Some(from) = from_origin(present) {
-        return Err(blocked(
-            format!(
-                "the Upstream gets its endpoints from {from}: a URL would not be used while the Origin has endpoints"
-            ),
-            "leave `--upstream` out, or edit the Upstream and take `endpointsFrom` out first",
-        ));
-    }
+    check_own(present)?;
     let names = |region: Option<&Name>| given.iter().any(|given| given.region.as_ref() == region);
     // Once every region has a URL of its own, none is left for an endpoint without a region.
     let all_named = !regions.is_empty() && regions.iter().all(|region| names(Some(region)));
@@ -84,6 +77,17 @@ pub(super) fn replaced(
         }
     }
     Ok(UpstreamSpec { endpoints: kept.into_iter().chain(fresh).collect(), ..present.clone() })
+}
+
+/// Refuses URLs for an Upstream that gets endpoints from an Origin.
+pub(super) fn check_own(present: &UpstreamSpec) -> Result<(), Failure> {
+    let Some(from) = from_origin(present) else { return Ok(()) };
+    Err(blocked(
+        format!(
+            "the Upstream gets its endpoints from {from}: a URL would not be used while the Origin has endpoints"
+        ),
+        "leave `--upstream` out, or edit the Upstream and take `endpointsFrom` out first",
+    ))
 }
 
 /// Where an Upstream gets endpoints from, `ORIGIN/NAME`, if an Origin publishes them.

@@ -75,12 +75,9 @@ fn rows_of(
 ) -> Vec<GatewayConvergence> {
     let row = |environment: &Name, effective: Option<Revision>, quarantined: &[Quarantined]| {
         let reached = effective.is_some_and(|effective| effective >= revision);
-        // What this revision changed and the gateway cannot use, it does not serve; what lacks only something that it refers to, it
-        // does. One that the caller sees is named first.
+        // What this revision changed and the gateway cannot use, it does not serve. One that the caller sees is named first.
         let is_unused = |quarantined: &&Quarantined| {
-            quarantined.current
-                && !quarantined.in_use
-                && projection::last_change(state, &quarantined.key) == Some(revision)
+            quarantined.current && projection::last_change(state, &quarantined.key) == Some(revision)
         };
         let is_seen = |quarantined: &Quarantined| sees(projection::source(&quarantined.key).as_ref());
         let mut unused = quarantined.iter().filter(is_unused);

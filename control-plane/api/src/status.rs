@@ -201,7 +201,6 @@ fn quarantined(
                 environment: scope.scope.environment().map(ToString::to_string),
                 field: format!("{} {}", quarantined.key, quarantined.field).trim_end().to_owned(),
                 reason: quarantined.reason.clone(),
-                in_use: quarantined.in_use,
                 last_good: quarantined.last_good,
                 since: None,
             });
@@ -216,7 +215,6 @@ fn quarantined(
             environment: scope.scope.environment().map(ToString::to_string),
             field: quarantined.field.clone(),
             reason: quarantined.reason.clone(),
-            in_use: quarantined.in_use,
             last_good: quarantined.last_good,
             since: projection::last_change(state, &quarantined.key).filter(|_| quarantined.current),
         })
@@ -274,7 +272,6 @@ mod tests {
         let quarantined = Quarantined {
             key: "route/acme/pets".to_owned(),
             received: vec![1],
-            in_use: false,
             last_good: false,
             field: "context".to_owned(),
             reason: "any host/pets is served by route/acme/p".to_owned(),

@@ -266,7 +266,6 @@ mod tests {
             let quarantined = Quarantined {
                 key: "plan/o/a".into(),
                 received: received.to_vec(),
-                in_use: false,
                 last_good: false,
                 field: String::new(),
                 reason: String::new(),

@@ -280,8 +280,6 @@ pub struct Quarantined {
     pub key: String,
     /// SHA-256 of what was received; empty: the resource is gone, and something in use needs it still.
     pub received: Vec<u8>,
-    /// Whether it is in use as it was received, and only something that it refers to is not there.
-    pub in_use: bool,
     /// Whether an earlier version is in use instead.
     pub last_good: bool,
     /// The part at fault, as in the runtime schema.

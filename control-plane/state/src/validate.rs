@@ -2,6 +2,7 @@
 
 pub(crate) mod consistency;
 pub(crate) mod egress;
+pub(crate) mod endpoints_from;
 pub(crate) mod guarded;
 pub(crate) mod limits;
 pub(crate) mod neighbours;

@@ -27,7 +27,10 @@ use tracing::{Span, debug, error, info, warn};
 use crate::{
     health::Endpoints,
     metrics::{ApiCounters, ApiStats, GatewayMetrics, HostCounters},
-    table::{ConnectProfiles, RoutingTable, index::ScopeIndex},
+    table::{
+        ConnectProfiles, RoutingTable,
+        index::{ScopeIndex, WaitsFor},
+    },
 };
 use kept_scope::KeptScope;
 pub(crate) use kept_scope::ScopeSummary;
@@ -368,11 +371,11 @@ impl Keeping {
             let scope = news.scope.clone();
             changed |= self.take_in(news);
             let kept = &self.scopes[&scope];
-            replicas.confirm(&scope, &kept.position, &kept.exceptions);
+            replicas.confirm(&scope, &kept.position, &kept.held_otherwise());
         }
         for scope in self.follow_origins() {
             let kept = &self.scopes[&scope];
-            replicas.confirm(&scope, &kept.position, &kept.exceptions);
+            replicas.confirm(&scope, &kept.position, &kept.held_otherwise());
             changed = true;
         }
         changed |= self.follow_sets();
@@ -440,6 +443,7 @@ impl Keeping {
             quarantine: Quarantine::default(),
             lost_is_untold: true,
             exceptions: BTreeMap::new(),
+            waits_for: WaitsFor::default(),
         });
         (kept.seen, kept.position) = (seen, position);
         kept.index.set_poisoned(held_back.poisoned); // before anything of it is compiled

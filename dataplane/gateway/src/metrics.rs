@@ -180,6 +180,8 @@ pub struct ScopeGauge {
     pub routes: usize,
     /// Resources that are not in force as received.
     pub unusable: u64,
+    /// Upstreams that are, and use no endpoint of the set that they refer to.
+    pub waiting: usize,
 }
 
 impl GatewayMetrics {

@@ -33,7 +33,7 @@ pub use path::{BadPath, RequestPath, canonical_after};
 pub use readings::readings;
 pub use retry::{Tried, is_idempotent};
 pub use sets::{EndpointSets, SetId};
-pub use upstream::{ConnectProfile, ConnectProfiles, Endpoint, Upstream, UpstreamId};
+pub use upstream::{ConnectProfile, ConnectProfiles, Endpoint, Lack, Upstream, UpstreamId};
 
 use contexts::ContextMap;
 use hosts::HostMap;

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use hanse_proto::runtime;
+use hanse_topology::Name;
 use http::uri::Scheme;
 
 use crate::{Endpoint, Unusable, tls};
@@ -15,7 +16,7 @@ pub const MAX_ENDPOINTS: usize = 1_000;
 pub struct Endpoints {
     /// Whose Upstreams may use it.
     pub organization: String,
-    /// At most [`MAX_ENDPOINTS`]; none: the service has no instance now.
+    /// At most [`MAX_ENDPOINTS`], one of which has a weight; none: the service has no instance now.
     pub endpoints: Vec<Endpoint>,
 }
 
@@ -23,7 +24,7 @@ pub struct Endpoints {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointsFrom {
     /// The Origin that publishes it.
-    pub origin: String,
+    pub origin: Name,
     /// Its name.
     pub name: String,
 }
@@ -37,12 +38,21 @@ impl Endpoints {
         }
         let endpoints = endpoints.iter().enumerate().map(|(at, given)| endpoint(at, given));
         let endpoints = endpoints.collect::<Result<Vec<_>, _>>()?;
+        if !endpoints.is_empty() && endpoints.iter().all(|endpoint| endpoint.weight == 0) {
+            let reason = "every weight is 0: no request could go anywhere; give one endpoint a weight of 1 or more, or leave all out";
+            return Err(Unusable::new("endpoints", reason));
+        }
         let mut seen = HashSet::new();
         if let Some(at) = endpoints.iter().position(|endpoint| !seen.insert(&endpoint.url)) {
             let reason = format!("{:?} is there already", endpoints[at].url);
             return Err(Unusable::new(format!("endpoints[{at}].url"), reason));
         }
         Ok(Self { organization, endpoints })
+    }
+
+    /// Whether requests to one of them go out in the clear.
+    pub fn has_plain(&self) -> bool {
+        self.endpoints.iter().any(|endpoint| endpoint.scheme == Scheme::HTTP)
     }
 }
 
@@ -60,10 +70,9 @@ fn endpoint(at: usize, given: &runtime::Endpoint) -> Result<Endpoint, Unusable> 
 impl EndpointsFrom {
     pub(crate) fn new(from: runtime::EndpointsFrom) -> Result<Self, Unusable> {
         let runtime::EndpointsFrom { origin, name } = from;
-        for (field, text) in [("origin", &origin), ("name", &name)] {
-            if text.is_empty() {
-                return Err(Unusable::new(field, "is empty"));
-            }
+        let origin = Name::new(&origin).map_err(|error| Unusable::new("origin", error.to_string()))?;
+        if name.is_empty() {
+            return Err(Unusable::new("name", "is empty"));
         }
         Ok(Self { origin, name })
     }
@@ -89,6 +98,11 @@ mod tests {
         check(set(&["http://a:1", "http://b:1", "http://a:1"]), "endpoints[2].url");
         let empty = runtime::Endpoint::default();
         check(runtime::Endpoints { endpoints: vec![empty], ..set(&[]) }, "endpoints[0].url");
+        let drained = || EndpointUrl::parse("http://a").unwrap().to_wire(0);
+        check(runtime::Endpoints { endpoints: vec![drained()], ..set(&[]) }, "endpoints");
+        let mut half = set(&["http://b"]);
+        half.endpoints.push(drained());
+        assert_eq!(Endpoints::new(half).unwrap().endpoints.len(), 2, "one drains");
         let many: Vec<String> = (0..=MAX_ENDPOINTS).map(|at| format!("http://h{at}")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         check(set(&many), "endpoints");

@@ -24,6 +24,11 @@ impl Trust {
         };
         Ok(Self { ca_pem, anchors, server_name })
     }
+
+    /// Whether it says more than the default: endpoints are meant to be asked over TLS.
+    pub fn is_given(&self) -> bool {
+        !self.ca_pem.is_empty() || self.server_name.is_some()
+    }
 }
 
 /// A name that a certificate can have.

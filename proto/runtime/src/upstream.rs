@@ -140,6 +140,7 @@ mod tests {
             runtime::Upstream { endpoints_from: Some(from), ..upstream(&[]) }
         };
         check(from("", "pets"), "endpoints_from.origin");
+        check(from("east/x", "pets"), "endpoints_from.origin");
         check(from("east", ""), "endpoints_from.name");
         Upstream::new(from("east", "pets")).unwrap();
         let asked = runtime::HealthCheck { path: "/".to_owned(), ..Default::default() };

@@ -196,9 +196,6 @@ pub struct QuarantinedResource {
     pub reason: String,
     /// Whether the gateway goes on with an earlier version.
     pub last_good: bool,
-    /// Whether it is in use as the gateway received it, and only something that it refers to is not there: endpoints of an Origin.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub in_use: bool,
     /// The revision that made it so; absent where that is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]

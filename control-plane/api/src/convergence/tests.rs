@@ -280,7 +280,6 @@ fn a_revision_is_not_served_where_what_it_changed_cannot_be_used() {
     let bad = |current| Quarantined {
         key: "listener/prod".into(),
         received: vec![1; 32],
-        in_use: false,
         last_good: true,
         field: "hostnames".into(),
         reason: "cannot be read".into(),
@@ -311,7 +310,6 @@ fn what_a_caller_does_not_see_is_not_named() {
     let bad = |key: &str, field: &str| Quarantined {
         key: key.into(),
         received: vec![1; 32],
-        in_use: false,
         last_good: true,
         field: field.into(),
         reason: "cannot be read".into(),

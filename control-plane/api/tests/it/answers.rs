@@ -55,7 +55,6 @@ async fn busy() -> Api {
     let quarantined = Quarantined {
         key: "no/resource".into(),
         received: vec![1],
-        in_use: false,
         last_good: true,
         field: "f".into(),
         reason: "r".into(),

@@ -109,7 +109,6 @@ async fn status_shows_the_whole_federation() {
     scope.quarantined = vec![Quarantined {
         key: "upstream/shop/orders".into(),
         received: vec![1; 32],
-        in_use: false,
         last_good: true,
         field: "ca_pem".into(),
         reason: "holds no certificate".into(),
@@ -284,7 +283,6 @@ async fn what_is_in_quarantine_is_told_to_those_who_may_see_it() {
     let quarantined = |key: &str| Quarantined {
         key: key.into(),
         received: vec![1; 32],
-        in_use: false,
         last_good: true,
         field: format!("field-of-{}", key.replace('/', "-")),
         reason: "cannot be read".into(),

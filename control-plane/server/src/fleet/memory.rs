@@ -323,8 +323,7 @@ fn quarantined(said: &sync::Quarantined) -> Quarantined {
     Quarantined {
         key: said.key.clone(),
         received: said.received.to_vec(),
-        in_use: !said.received.is_empty() && said.effective == said.received,
-        last_good: !said.effective.is_empty() && said.effective != said.received,
+        last_good: !said.effective.is_empty(),
         field: said.field.clone(),
         reason: said.reason.clone(),
         current: false,

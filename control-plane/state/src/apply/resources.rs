@@ -17,7 +17,7 @@ pub(super) use sealed::{check_active, drop_same_as, key_version, says_same};
 use super::Effects;
 use crate::{
     Action, Change, State,
-    validate::{consistency, egress, guarded, neighbours::Consent, origins},
+    validate::{consistency, egress, endpoints_from, guarded, neighbours::Consent, origins},
 };
 
 /// Makes `changes` in `next`. [Admission](crate::admission) has judged each of them by itself. Their order does not matter:
@@ -61,6 +61,7 @@ pub(super) fn apply(
     // A dump is taken back with the Bindings that are cut off. The Bindings that need its ApiRevisions may come in a later part of it.
     if !restored::any(changes) {
         egress::check(draft.before, draft.next, &draft.touched)?;
+        endpoints_from::check(draft.before, draft.next, &draft.touched, &affected)?;
         revisions::drop_oldest(&mut draft);
     }
     // What is dropped as the oldest was used by no Binding, so it concerns no Environment.

@@ -1,7 +1,7 @@
 //! Upstreams that get endpoints from an Origin: what of them is accepted although no gateway gets the endpoints.
 
 use hanse_management::{
-    Kind, ResourceKey,
+    Kind, ResourceKey, Spec,
     kinds::{BindingSpec, EndpointsFromSpec, OriginKind, OriginSpec, UpstreamSpec},
 };
 use hanse_topology::Name;
@@ -22,13 +22,34 @@ impl State {
         Some(("endpointsFrom.origin".to_owned(), detail))
     }
 
-    /// The regions in which a Binding has no endpoint, and can get none from an Origin: the field, and what to do.
+    /// That a Binding has no endpoint in some regions, and can get none there from an Origin: the field, and what to do.
     pub(super) fn without_endpoints(
         &self,
         binding: &Resource,
         organization: &Name,
         spec: &BindingSpec,
     ) -> Option<(String, String)> {
+        let cut_off = self.cut_off(binding, organization, spec);
+        let (first, name, EndpointsFromSpec { origin, .. }) = cut_off.first()?;
+        let more = match cut_off.len() - 1 {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let environment = &spec.environment;
+        let detail = format!(
+            "cut off in region {first}{more}: Upstream {name} has no endpoint there, and Origin {origin} brings none to Environment \
+             {environment} there; give it one with `region: {first}`, or leave {first} out of spec.regions"
+        );
+        Some(("upstream".to_owned(), detail))
+    }
+
+    /// The regions in which a Binding has no endpoint, and can get none from an Origin, each with the Upstream and what that refers to.
+    pub(crate) fn cut_off<'a>(
+        &'a self,
+        binding: &'a Resource,
+        organization: &Name,
+        spec: &'a BindingSpec,
+    ) -> Vec<(Name, &'a Name, &'a EndpointsFromSpec)> {
         let environment = &spec.environment;
         let cut_off = self.regions_of(binding).into_iter().filter_map(|region| {
             let revision = self.bound_revision(binding, &region)?;
@@ -42,17 +63,24 @@ impl State {
             let has_own = upstream.endpoints_for(&region, environment).next().is_some();
             (!comes && !has_own).then_some((region, name, from))
         });
-        let cut_off: Vec<(Name, &Name, &EndpointsFromSpec)> = cut_off.collect();
-        let (first, name, EndpointsFromSpec { origin, .. }) = cut_off.first()?;
-        let more = match cut_off.len() - 1 {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        let detail = format!(
-            "cut off in region {first}{more}: Upstream {name} has no endpoint there, and Origin {origin} brings none to Environment \
-             {environment} there; give it one with `region: {first}`, or leave {first} out of spec.regions"
-        );
-        Some(("upstream".to_owned(), detail))
+        cut_off.collect()
+    }
+
+    /// The Upstream with which a Binding is served and which refers to this Origin, with the ApiRevision there. An ApiRevision has a copy of
+    /// its Upstream, so no reference leads from it to the Origin.
+    pub(crate) fn served_from<'a>(
+        &'a self,
+        binding: &'a Resource,
+        origin: &Name,
+    ) -> Option<(&'a Name, &'a Resource)> {
+        let Spec::Binding(spec) = &binding.spec else { return None };
+        self.served_lifecycle(binding)?;
+        self.regions_of(binding).into_iter().find_map(|region| {
+            let revision = self.bound_revision(binding, &region)?;
+            let (name, upstream) = upstream_of(self, binding, spec, revision)?;
+            let from = upstream.endpoints_from.as_ref()?;
+            (from.origin == *origin).then_some((name, &**revision))
+        })
     }
 
     fn origin_of(&self, origin: &Name) -> Option<&OriginSpec> {
@@ -102,6 +130,58 @@ mod tests {
         }
         world.put("{kind: Upstream, name: backend, spec: {endpoints: [{url: 'http://a'}]}}");
         world.delete("Origin east", false).unwrap();
+    }
+
+    /// The ApiRevision that is served keeps its copy of an Upstream that refers to nothing any more.
+    #[test]
+    fn an_origin_that_a_served_copy_names_stays() {
+        let mut world = World::with_orders();
+        world.put(&origin("eu-west", "Endpoints", "default"));
+        world.put("{kind: Upstream, name: copied, spec: {endpointsFrom: {origin: east, name: pets}}}");
+        world.put("{kind: Api, name: pets, spec: {version: '1', context: /pets, upstream: copied, operations: [{method: GET, path: /a}]}}");
+        let bind = |revision: &str| {
+            format!(
+                "{{kind: Binding, name: pets, spec: {{api: pets, environment: production, revision: {revision}, regions: {{names: [eu-west]}}}}}}"
+            )
+        };
+        world.put(&bind("1"));
+        world.put("{kind: Upstream, name: copied, spec: {endpoints: [{url: 'http://a'}]}}");
+        let problem = world.delete("Origin east", false).unwrap_err();
+        assert_eq!(problem.name, ProblemName::InUse);
+        let why = "Origin east is used by Binding default/pets: Upstream copied of ApiRevision default/pets-r1 has endpoints of it";
+        assert!(problem.to_string().contains(why), "{problem}");
+
+        // The Origin takes them away, which is told of the Binding.
+        for (region, kinds) in [("us-east", "Endpoints"), ("eu-west", "Route")] {
+            let accepted = world.put(&origin(region, kinds, "default"));
+            let after = world.state.unserved_after(&world.state, &accepted.changes, usize::MAX, None);
+            assert!(after.iter().any(|one| one.detail.starts_with("cut off in region eu-west")), "{after:?}");
+        }
+        world.put(&bind("new"));
+        world.delete("Origin east", false).unwrap();
+    }
+
+    #[test]
+    fn no_change_of_a_binding_leaves_it_without_any_endpoint() {
+        let mut world = World::with_orders();
+        world.put(&origin("eu-west", "Endpoints", "default"));
+        world.put("{kind: Upstream, name: own, spec: {endpointsFrom: {origin: east, name: pets}}}");
+        let bind = |regions: &str| {
+            format!(
+                "{{kind: Binding, name: orders-production, spec: {{api: orders, environment: production, upstream: own, regions: {{names: [{regions}]}}}}}}"
+            )
+        };
+        let problem = world.refused(&bind("eu-west, us-east"));
+        assert_eq!(
+            (problem.name, &*problem.field),
+            (ProblemName::Invalid, "Binding default/orders-production: spec.upstream")
+        );
+        assert!(problem.to_string().contains("no endpoint for region us-east"), "{problem}");
+        world.put(&bind("eu-west"));
+        // The Origin's change is a warning. What is cut off by then does not hold up other changes of the Binding.
+        world.put(&origin("eu-west", "Route", "default"));
+        world.put(&bind("eu-west").replace("spec: {api", "labels: {a: b}, spec: {api"));
+        world.refused(&bind("eu-west, us-east"));
     }
 
     #[test]

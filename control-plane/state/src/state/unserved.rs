@@ -72,6 +72,9 @@ impl State {
                     for upstream in self.referrers_of_kind(key, Kind::Upstream) {
                         self.reach_upstream(upstream, &mut reached);
                     }
+                    for state in [before, self] {
+                        self.reach_served_from(state, key, &mut reached);
+                    }
                 }
                 // No other kind says whether a Binding is served, or where its gateways connect.
                 _other => {}
@@ -101,6 +104,19 @@ impl State {
                 reached.insert(key.sibling(Kind::Api, spec.api.clone()));
             }
             reached.insert(key.clone());
+        }
+    }
+
+    /// The Bindings that get endpoints from an Origin as `state` has it, also by the copy of an Upstream in an ApiRevision.
+    fn reach_served_from(&self, state: &State, origin: &ResourceKey, reached: &mut BTreeSet<ResourceKey>) {
+        let Some(spec) = state.origin_spec(origin) else { return };
+        for environment in &spec.environments {
+            let environment = ResourceKey::global(Kind::Environment, environment.clone());
+            let bindings = self.referrers_of_kind(&environment, Kind::Binding);
+            let served = |key: &&ResourceKey| {
+                self.get(key).is_some_and(|binding| self.served_from(binding, &origin.name).is_some())
+            };
+            reached.extend(bindings.filter(served).cloned());
         }
     }
 

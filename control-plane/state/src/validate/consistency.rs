@@ -177,7 +177,7 @@ fn check_binding(state: &State, resource: &Resource) -> Verdict {
 }
 
 /// A Binding that serves `revision` in `regions` has an Upstream with endpoints for each. An Upstream that gets endpoints from an Origin
-/// needs none: they come and go without the control plane, and a warning says where none can come.
+/// needs none here: [`endpoints_from`](super::endpoints_from) judges it.
 fn check_upstream(
     state: &State,
     resource: &Resource,

@@ -1,6 +1,6 @@
 //! One scope that the table is made of.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use hanse_link::Quarantine;
@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::{
     metrics::ScopeGauge,
-    table::index::{Counts, ScopeIndex},
+    table::index::{Counts, ScopeIndex, Waiting, WaitsFor},
 };
 
 /// A scope as it was compiled last.
@@ -27,16 +27,39 @@ pub(super) struct KeptScope {
     pub(super) lost_is_untold: bool,
     /// What is not in force as received, and what is instead.
     pub(super) exceptions: BTreeMap<Arc<str>, Option<Bytes>>,
+    /// What is in force as received, and lacks what it refers to.
+    pub(super) waits_for: WaitsFor,
 }
 
 impl KeptScope {
     /// Notes what of it cannot be used as received.
     pub(super) fn note_unusable(&mut self) {
         let held_over = self.index.held_over();
-        self.unusable = self.index.quarantined(&held_over);
-        self.quarantine = Quarantine::of(self.unusable.iter().cloned());
+        let unusable = self.index.quarantined(&held_over);
         self.exceptions = self.index.exceptions(held_over);
-        self.lost_is_untold = true;
+        self.note_waiting();
+        // Most changes leave it as it is, and the routes of a scope are many.
+        if unusable != self.unusable {
+            self.quarantine = Quarantine::of(unusable.iter().cloned());
+            self.unusable = unusable;
+            self.lost_is_untold = true;
+        }
+    }
+
+    /// Notes what of it lacks what it refers to.
+    pub(super) fn note_waiting(&mut self) {
+        self.waits_for = self.index.waits_for();
+    }
+
+    /// What the replica is to hold another version of, or none. What the Origin does not allow is left out, so the replica holds no version
+    /// of that: none is to come back when the Origin allows it again, neither here nor after a restart.
+    pub(super) fn held_otherwise(&self) -> Cow<'_, BTreeMap<Arc<str>, Option<Bytes>>> {
+        let is_barred = |key: &str| self.index.is_barred(key);
+        if !self.exceptions.keys().any(|key| is_barred(key)) {
+            return Cow::Borrowed(&self.exceptions);
+        }
+        let others = self.exceptions.iter().filter(|(key, _)| !is_barred(key));
+        Cow::Owned(others.map(|(key, version)| (key.clone(), version.clone())).collect())
     }
 
     pub(super) fn gauge(&self, scope: &ScopeId) -> ScopeGauge {
@@ -45,6 +68,7 @@ impl KeptScope {
             revision: self.position.revision,
             routes: self.index.counts().routes,
             unusable: self.quarantine.total(),
+            waiting: self.waits_for.total,
         }
     }
 
@@ -61,6 +85,8 @@ impl KeptScope {
             counts: self.index.counts(),
             unusable: self.quarantine.total(),
             named: named.collect(),
+            waiting: self.waits_for.total,
+            waits_for: self.waits_for.named.clone(),
         }
     }
 }
@@ -77,6 +103,11 @@ pub(crate) struct ScopeSummary {
     /// Of those the ones that the control plane hears of too.
     #[serde(rename = "unusableResources", skip_serializing_if = "Vec::is_empty")]
     named: Vec<UnusableSummary>,
+    /// How many Upstreams are in force and use no endpoint of the set that they refer to.
+    pub(super) waiting: usize,
+    /// The first of them.
+    #[serde(rename = "waitsFor", skip_serializing_if = "Vec::is_empty")]
+    pub(super) waits_for: Vec<Waiting>,
 }
 
 /// A resource that is not in force as received.

@@ -37,7 +37,8 @@ impl Keeping {
         let mut found = false;
         for kept in self.scopes.values_mut() {
             if kept.index.follow_sets(&changed, &mut self.profiles) {
-                kept.note_unusable();
+                // Nothing is in quarantine for want of a set, so nothing else is to be noted.
+                kept.note_waiting();
                 found = true;
             }
         }

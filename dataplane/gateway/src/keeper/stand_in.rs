@@ -23,14 +23,16 @@ pub(super) fn stand_in(key: &str, poisoned: Option<&Bytes>, proven: &Bytes) -> O
     };
     match ResourceKind::of_key(key) {
         Some(ResourceKind::Credential | ResourceKind::Subscription | ResourceKind::Secret) => None,
+        // A proven set has stood for five minutes. One that changes with each instance of a service was proven long ago, and its addresses
+        // may be another service's by now. The Upstream's own endpoints are used, or its requests are answered 503.
+        Some(ResourceKind::Endpoints) => None,
         Some(ResourceKind::Route) => route(poisoned, proven),
         Some(
             ResourceKind::Listener
             | ResourceKind::Upstream
             | ResourceKind::Plan
             | ResourceKind::Origin
-            | ResourceKind::Neighbour
-            | ResourceKind::Endpoints,
+            | ResourceKind::Neighbour,
         )
         | None => Some(proven.clone()),
     }
@@ -115,9 +117,9 @@ mod tests {
     }
 
     #[test]
-    fn no_older_version_says_who_calls() {
+    fn no_older_version_says_who_calls_or_which_instances_there_are() {
         let bytes = Bytes::from_static(b"x");
-        for key in ["credential/default/c", "subscription/default/s"] {
+        for key in ["credential/default/c", "subscription/default/s", "endpoints/default/e"] {
             assert_eq!(stand_in(key, Some(&bytes), &bytes), None, "{key}");
             assert_eq!(stand_in(key, None, &bytes).as_ref(), Some(&bytes), "{key} is removed again");
         }

@@ -237,6 +237,11 @@ fn scopes(metrics: &GatewayMetrics, encoder: &mut DescriptorEncoder<'_>) -> Resu
             "Resources not in use as received: at their last good version, or at none; and local Routes that do not answer at all their places",
             |gauge| gauge.unusable,
         ),
+        (
+            "hanse_gateway_waiting_upstreams",
+            "Upstreams in use that use no endpoint of the set that they refer to",
+            |gauge| gauge.waiting as u64,
+        ),
     ] {
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for gauge in scopes.iter() {

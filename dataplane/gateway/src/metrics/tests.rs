@@ -20,6 +20,7 @@ fn counters_of_all_threads_are_shown_as_one() {
             revision: 42,
             routes: 1,
             unusable: 0,
+            waiting: 2,
         }],
     );
     metrics.workers[0].request_seconds.observe(Duration::from_millis(3));
@@ -47,6 +48,7 @@ fn counters_of_all_threads_are_shown_as_one() {
         r#"hanse_gateway_upstream_lookups_failed_total "#,
         r#"hanse_gateway_active_connections 0"#,
         r#"hanse_gateway_config_revision{scope="runtime/eu-west/production"} 42"#,
+        r#"hanse_gateway_waiting_upstreams{scope="runtime/eu-west/production"} 2"#,
     ] {
         assert!(shown.contains(line), "{line}\nnot in\n{shown}");
     }

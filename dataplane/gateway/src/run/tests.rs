@@ -177,6 +177,39 @@ async fn a_restarted_gateway_serves_alone_from_its_first_request_on() {
 }
 
 #[tokio::test]
+async fn a_restarted_gateway_has_the_endpoints_of_an_origin_from_its_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let agent = Agent::start().await;
+    // It takes connections and answers none of them.
+    let backend = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    agent.publish_set(3, &format!("http://{}", backend.local_addr().unwrap()));
+    let mut config = agent.config(dir.path());
+    let http = config.listen.http.clone().unwrap();
+    let running = start(&config);
+    let east = EAST.parse().unwrap();
+    let is_durable = async || (agent.durable(), agent.durable_of(&east)) == (Some(3), Some(3));
+    eventually("both scopes are durable", is_durable).await;
+    stop(running).await;
+    agent.trigger.trigger();
+
+    config.join_token_file = None;
+    let running = start(&config);
+    let mut asks = std::pin::pin!(until(&http, "/pets", 502));
+    let mut arrived = 0;
+    loop {
+        tokio::select! {
+            _ = &mut asks => break,
+            accepted = backend.accept() => {
+                drop(accepted.unwrap());
+                arrived += 1;
+            }
+        }
+    }
+    assert!(arrived > 0, "requests go to the endpoint of the set");
+    stop(running).await;
+}
+
+#[tokio::test]
 async fn an_expired_certificate_keeps_nobody_from_serving_what_is_stored() {
     let dir = tempfile::tempdir().unwrap();
     let (agent, mut config) = stored_and_alone(dir.path()).await;

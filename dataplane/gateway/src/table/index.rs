@@ -26,6 +26,7 @@ use hanse_runtime::{Origin, Resource, ResourceKind, Unusable};
 use hanse_topology::ScopeId;
 use sha2::{Digest as _, Sha256};
 
+pub use self::outside::{Waiting, WaitsFor};
 use self::{claims::Claims, routes::Routes, subscriptions::Subscriptions, versions::Versions};
 use super::{
     ApiRoutes, Caller, ConnectProfiles, HostMap, KeyDigest, ScopeTable, Served, SetId, Upstream, UpstreamId,
@@ -258,7 +259,7 @@ impl ScopeIndex {
             None => Ok(()), // of a later version: nothing here needs it
             Some(kind) => hanse_runtime::check(kind, &bytes)
                 .and_then(|resource| match self.table.scope.is_local() {
-                    true => allowed::judge_content(&self.table.scope, &key, &resource).map(|()| resource),
+                    true => allowed::judge_content(&key, &resource).map(|()| resource),
                     false => Ok(resource),
                 })
                 .map(|resource| self.take_in(&key, &bytes, resource, profiles, touched)),
@@ -291,7 +292,7 @@ impl ScopeIndex {
             Resource::Upstream(upstream) => {
                 let id = UpstreamId::new(&self.table.scope, key);
                 let upstream = Upstream::new(&id, upstream, profiles);
-                self.routes.set_upstream(key, upstream, profiles, &mut touched.routes);
+                self.routes.set_upstream(key, upstream, &mut touched.routes);
             }
             Resource::Route(route) => {
                 self.routes.insert(key, bytes.clone(), ApiRoutes::new(route));

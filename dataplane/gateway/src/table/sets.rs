@@ -29,8 +29,7 @@ impl SetId {
     /// The one that an Upstream refers to: of its Environment, of its Region and of its Organization. `None`: no scope can carry it.
     pub fn referred(upstream: &UpstreamId, from: &EndpointsFrom) -> Option<Self> {
         let environment = upstream.scope.environment()?.clone();
-        let origin = Name::new(&from.origin).ok()?;
-        let scope = ScopeId::local(upstream.scope.region().clone(), environment, origin);
+        let scope = ScopeId::local(upstream.scope.region().clone(), environment, from.origin.clone());
         let key = format!("endpoints/{}/{}", upstream.organization, from.name).into();
         Some(Self { scope, key })
     }

@@ -40,6 +40,19 @@ pub struct Upstream {
     max_ejected: usize,
     /// Of one that refers to a set of endpoints.
     referrer: Option<Arc<Referrer>>,
+    /// Why it uses no endpoint of that set.
+    lack: Option<Lack>,
+}
+
+/// Why an Upstream uses no endpoint of the set that it refers to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lack {
+    /// The set is not there, or cannot be used.
+    NotThere,
+    /// The set has an `http` endpoint, and the Upstream says how to verify `https`: requests must not go out in the clear.
+    InClear,
+    /// The set is there and has no endpoint.
+    Empty,
 }
 
 /// What an Upstream that refers to a set of endpoints is compiled from.
@@ -73,6 +86,11 @@ impl Upstream {
         Some(&self.referrer.as_ref()?.set)
     }
 
+    /// Why it uses no endpoint of that set; `None`: it uses them, or refers to none.
+    pub fn lack(&self) -> Option<Lack> {
+        self.lack
+    }
+
     /// Whether it has endpoints now.
     pub fn has_endpoints(&self) -> bool {
         !self.endpoints.is_empty()
@@ -86,10 +104,15 @@ impl Upstream {
 
     fn referring(referrer: Arc<Referrer>, profiles: &mut ConnectProfiles) -> Self {
         let mut upstream = referrer.upstream.clone();
-        if let Some(set) = profiles.sets.get(&referrer.set) {
-            upstream.endpoints.clone_from(&set.endpoints);
-        }
-        Self { referrer: Some(referrer.clone()), ..Self::compiled(&referrer.id, upstream, profiles) }
+        let lack = match profiles.sets.get(&referrer.set) {
+            None => Some(Lack::NotThere),
+            Some(set) if upstream.trust.is_given() && set.has_plain() => Some(Lack::InClear),
+            Some(set) => {
+                upstream.endpoints.clone_from(&set.endpoints);
+                set.endpoints.is_empty().then_some(Lack::Empty)
+            }
+        };
+        Self { referrer: Some(referrer.clone()), lack, ..Self::compiled(&referrer.id, upstream, profiles) }
     }
 
     /// With the endpoints that `upstream` has.
@@ -127,6 +150,7 @@ impl Upstream {
             in_rota,
             max_ejected: max_ejected(in_rota, ejection),
             referrer: None,
+            lack: None,
         }
     }
 

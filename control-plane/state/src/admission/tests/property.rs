@@ -173,6 +173,8 @@ fn upstream() -> BoxedStrategy<Value> {
     ]);
     let ejection =
         object([("consecutiveFailures", counts()), ("baseTime", times()), ("maxEjected", counts())]);
+    let names = || long_text(&["east", "pods"]);
+    let from = (names(), names()).prop_map(|(origin, name)| json!({"origin": origin, "name": name})).boxed();
     let on = value(texts(&["connect-failure", "502", "504"]));
     let retry = object([("attempts", counts()), ("perTryTimeout", times()), ("on", on)]);
     with(
@@ -184,8 +186,9 @@ fn upstream() -> BoxedStrategy<Value> {
             ("retry", retry),
             ("host", host),
             ("tls", prop_oneof![3 => Just(json!({})), 1 => tls].boxed()),
+            ("endpointsFrom", from),
         ]),
-        prop::collection::vec(endpoint, 1..3).prop_map(|endpoints| json!({"endpoints": endpoints})).boxed(),
+        prop::collection::vec(endpoint, 0..3).prop_map(|endpoints| json!({"endpoints": endpoints})).boxed(),
     )
 }
 

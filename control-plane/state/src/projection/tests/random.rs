@@ -63,7 +63,7 @@ fn origin() -> impl Strategy<Value = Change> {
     let holders = subsequence(PAIR.to_vec(), 1..=2);
     (select(&PAIR), select(&REGIONS), environments, holders).prop_map(|(name, region, environments, holders)| {
         let spec = json!({
-            "region": region, "environments": environments, "organizations": ["acme"], "kinds": ["Route"], "holders": holders,
+            "region": region, "environments": environments, "organizations": ["acme"], "kinds": ["Route", "Upstream", "Endpoints"], "holders": holders,
         });
         put("Origin", name, spec)
     })
@@ -140,7 +140,11 @@ fn upstream() -> impl Strategy<Value = Change> {
             });
     let attempts = proptest::option::of(0..3u8);
     let from = proptest::option::weighted(0.5, select(&PAIR));
-    (owned(&PAIR), vec(endpoint, 1..3), attempts, from).prop_map(|(path, endpoints, attempts, from)| {
+    (owned(&PAIR), vec(endpoint, 0..3), attempts, from).prop_map(|(path, mut endpoints, attempts, from)| {
+        // An Upstream without endpoints of its own gets them from an Origin.
+        if endpoints.is_empty() && from.is_none() {
+            endpoints.push(json!({"url": "http://host-0:80"}));
+        }
         let mut spec = json!({"endpoints": endpoints});
         if let Some(origin) = from {
             spec["endpointsFrom"] = json!({"origin": origin, "name": "pods"});
@@ -361,11 +365,17 @@ fn peopled() -> World {
     let environments =
         ENVIRONMENTS.iter().map(|name| put("Environment", name, json!({"regions": ["eu", "us"]})));
     changes.extend(environments);
+    let origin = json!({
+        "region": "eu", "environments": ENVIRONMENTS, "organizations": ["acme"], "kinds": ["Endpoints"], "holders": ["one"],
+    });
+    changes.push(put("Origin", "one", origin));
     for organization in ORGANIZATIONS {
         changes.push(put("Organization", organization, json!({})));
         for name in PAIR {
             let path = format!("{organization}/{name}");
-            changes.push(put("Upstream", &path, json!({"endpoints": [{"url": "http://start:80"}]})));
+            let from = json!({"origin": "one", "name": "pods"});
+            let endpoints = json!([{"url": "http://start:80"}]);
+            changes.push(put("Upstream", &path, json!({"endpoints": endpoints, "endpointsFrom": from})));
             changes.push(put("Policy", &path, json!({})));
             changes.push(put("Plan", &path, json!({})));
             changes.push(put("Application", &path, json!({})));
@@ -464,7 +474,10 @@ impl Played {
         self.held += usize::from(origins.into_iter().any(|(_, bytes)| is_held(bytes)));
         let upstreams = world.content.values().flatten().filter(|(key, _)| key.starts_with("upstream/"));
         let refers = |bytes: &Bytes| match runtime::Resource::decode(bytes.clone()).unwrap().kind {
-            Some(Runtime::Upstream(upstream)) => upstream.endpoints_from.is_some(),
+            Some(Runtime::Upstream(upstream)) => upstream.endpoints_from.is_some_and(|from| {
+                assert_eq!((PAIR.contains(&&*from.origin), &*from.name), (true, "pods"));
+                true
+            }),
             other => panic!("{other:?}"),
         };
         self.referring += usize::from(upstreams.into_iter().any(|(_, bytes)| refers(bytes)));
@@ -504,7 +517,7 @@ fn the_random_histories_do_something() {
     assert!(touched > commands, "{touched} runtime resources changed by {commands} commands");
     assert!(resealed >= 10, "{resealed} values were sealed anew");
     assert!(held > 10, "{held} stops with an Origin that had a holder");
-    assert!(referring > 2, "{referring} stops with an Upstream that gets endpoints from an Origin");
+    assert!(referring > 10, "{referring} stops with an Upstream that gets endpoints from an Origin");
     assert!(differing > 10, "{differing} stops with regions that differ");
     for (what, scopes) in [("made", made), ("dropped", dropped)] {
         for kind in ["runtime", "dns", "keys", "agents"] {

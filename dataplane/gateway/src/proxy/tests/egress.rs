@@ -155,9 +155,7 @@ async fn a_change_holds_for_kept_connections_at_once_and_a_request_under_way_end
     under_way.abort();
 }
 
-#[tokio::test]
-async fn checks_of_a_denied_address_fail_with_that_reason() {
-    let backend = Backend::start().await;
+fn asked(upstream: runtime::Upstream) -> runtime::Upstream {
     let health_check = runtime::HealthCheck {
         path: HEALTH.to_owned(),
         interval_ms: 20,
@@ -166,7 +164,35 @@ async fn checks_of_a_denied_address_fail_with_that_reason() {
         healthy_after: 2,
         expect_status: 0,
     };
-    let given = runtime::Upstream { health_check: Some(health_check), ..upstream(&[&backend.url()]) };
+    runtime::Upstream { health_check: Some(health_check), ..upstream }
+}
+
+/// The control plane never sees the addresses of a set: the gateway alone judges them.
+#[tokio::test]
+async fn an_address_that_an_origin_publishes_is_denied_as_any_other() {
+    let backend = Backend::start().await;
+    let from = runtime::EndpointsFrom { origin: "east".to_owned(), name: "pods".to_owned() };
+    let given = runtime::Upstream { endpoints_from: Some(from), ..asked(upstream(&[])) };
+    let gateway = Gateway::serving(health::api(given));
+    gateway.change(denying(&["127.0.0.0/8"]));
+    assert_eq!(gateway.get("GET /a/x").await.problem(), "no-endpoint");
+    gateway.publish_set(&[&backend.url()]);
+    denied(&gateway).await;
+    let summary = || {
+        let summary = gateway.endpoints.summary(millis(std::time::Instant::now()));
+        serde_json::to_value(&summary[0]).unwrap()
+    };
+    eventually("its checks are denied, too", async || summary()["health"] == "unhealthy").await;
+    assert_eq!((backend.arrived(), backend.checks()), (0, 0));
+    gateway.change(vec![listener("production", &[])]);
+    health::gets(&gateway, 3).await;
+    assert_eq!(backend.arrived(), 3);
+}
+
+#[tokio::test]
+async fn checks_of_a_denied_address_fail_with_that_reason() {
+    let backend = Backend::start().await;
+    let given = asked(upstream(&[&backend.url()]));
     let mut resources = health::api(given);
     resources[0] = closed_listener("production", &["127.0.0.0/8"]);
     let gateway = Gateway::serving(resources);

@@ -12,6 +12,8 @@ use std::{
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use hanse_process::ShutdownTrigger;
+use hanse_proto::runtime::{self, resource::Kind};
+use hanse_runtime::{Resource, ResourceKind};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -29,7 +31,7 @@ use crate::{
     health::{Endpoints, HealthChecks},
     metrics::{ApiCounters, GatewayMetrics, HostCounters},
     proxy::{Dataplane, DataplaneOptions, Slots, bind},
-    table::{ConnectProfiles, RoutingTable, index::ScopeIndex},
+    table::{ConnectProfiles, RoutingTable, SetId, index::ScopeIndex},
     testbed,
     testbed::scope,
 };
@@ -155,6 +157,23 @@ impl Gateway {
     pub(super) fn remove(&self, key: &str) {
         let (index, profiles) = &mut *self.index.lock().unwrap();
         index.apply(Vec::new(), vec![key.into()], profiles);
+        self.serve(index);
+    }
+
+    /// Has the set `endpoints/default/pods` of the Origin `east` be there, or another version of it.
+    pub(super) fn publish_set(&self, urls: &[&str]) {
+        let set = runtime::Endpoints {
+            organization: "default".to_owned(),
+            name: "pods".to_owned(),
+            endpoints: testbed::upstream(urls).endpoints,
+        };
+        let (key, bytes) = testbed::entry("endpoints/default/pods", Kind::Endpoints(set));
+        let Ok(Resource::Endpoints(set)) = hanse_runtime::check(ResourceKind::Endpoints, &bytes) else {
+            panic!("{urls:?} cannot be used")
+        };
+        let (index, profiles) = &mut *self.index.lock().unwrap();
+        profiles.sets.insert(SetId::new(&"local/eu-west/production/east".parse().unwrap(), &key), set);
+        index.follow_sets(&profiles.sets.take_changed(), profiles);
         self.serve(index);
     }
 

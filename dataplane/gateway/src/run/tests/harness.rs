@@ -9,11 +9,15 @@ use hanse_link::{
     Admission, Freshness, MAX_GATEWAY_MESSAGE_BYTES, Offer, Replicas, Subscribers, Unknown, publisher_service,
 };
 use hanse_process::ShutdownTrigger;
-use hanse_proto::enrolment::{
-    EnrolRequest, EnrolResponse, RenewRequest, RenewResponse,
-    enrolment_server::{Enrolment, EnrolmentServer},
+use hanse_proto::{
+    enrolment::{
+        EnrolRequest, EnrolResponse, RenewRequest, RenewResponse,
+        enrolment_server::{Enrolment, EnrolmentServer},
+    },
+    runtime::{self, resource::Kind},
 };
-use hanse_topology::{Identity, Lineage, Name, Position, Role};
+use hanse_topology::{Identity, Lineage, Name, Position, Role, ScopeId};
+use sha2::{Digest as _, Sha256};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -24,8 +28,11 @@ use tonic::{Request, Response, Status, service::Routes};
 use super::super::*;
 use crate::{
     keeper::tests::PANICS_THE_TASK,
-    testbed::{DEADLY, SOON, listener, route, route_entry, scope, upstream, upstream_entry},
+    testbed::{DEADLY, SOON, entry, listener, route, route_entry, scope, upstream, upstream_entry},
 };
+
+/// The local scope of an Origin.
+pub(super) const EAST: &str = "local/eu-west/production/east";
 
 pub(super) fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -209,6 +216,51 @@ impl Agent {
         self.replicas.update(&scope("production"), advance).unwrap();
     }
 
+    /// Publishes `/pets`, whose Upstream refers to a set of the Origin `east`, and that set, signed by the agent.
+    pub(super) fn publish_set(&self, revision: u64, url: &str) {
+        const MADE_AT_MS: u64 = 1;
+        let key = authority_key(&self.authority);
+        let digest = Sha256::digest(key.public_key_der());
+        let origin = runtime::Origin {
+            made_at_ms: MADE_AT_MS,
+            name: "east".to_owned(),
+            organizations: vec!["default".to_owned()],
+            kinds: vec!["endpoints".to_owned()],
+            holders: vec![runtime::Holder { name: "agent-1".to_owned(), key: digest.to_vec().into() }],
+        };
+        let from = runtime::EndpointsFrom { origin: "east".to_owned(), name: "pods".to_owned() };
+        let refers = runtime::Upstream { endpoints_from: Some(from), ..upstream(&[]) };
+        let made = vec![
+            listener("production", &[]),
+            entry("origin/east", Kind::Origin(origin)),
+            route_entry(route("pets", "/pets", &["GET /"])),
+            upstream_entry("pets", refers),
+        ];
+        let lineage = Lineage { generation: 1, id: [7; 16], parent: None };
+        let advance = |replica: &mut hanse_link::Replica| {
+            replica.advance(Position { lineage, revision }, made, Vec::new())
+        };
+        self.replicas.update(&scope("production"), advance).unwrap();
+
+        // A lineage of this key and this Origin.
+        let holder = Sha256::new().chain_update(digest).chain_update(MADE_AT_MS.to_be_bytes()).finalize();
+        let mut id = [7; 16];
+        id[..8].copy_from_slice(&holder[..8]);
+        let position = Position { lineage: Lineage { generation: 1 << 32, id, parent: None }, revision };
+        let set = runtime::Endpoints {
+            organization: "default".to_owned(),
+            name: "pods".to_owned(),
+            endpoints: upstream(&[url]).endpoints,
+        };
+        let set = vec![entry("endpoints/default/pods", Kind::Endpoints(set))];
+        let east: ScopeId = EAST.parse().unwrap();
+        self.replicas.update(&east, |replica| {
+            let change = replica.prepare_snapshot(position, set).unwrap();
+            let signature = hanse_local::sign(&key, &east, change.to(), &change.root()).unwrap();
+            replica.commit(change.signed(signature)).unwrap();
+        });
+    }
+
     /// Publishes what ends the task that keeps the table, once.
     pub(super) fn publish_fault(&self, revision: u64) {
         let lineage = Lineage { generation: 1, id: [7; 16], parent: None };
@@ -247,8 +299,13 @@ impl Agent {
 
     /// The revision that it acknowledged as surviving its restart.
     pub(super) fn durable(&self) -> Option<u64> {
+        self.durable_of(&scope("production"))
+    }
+
+    /// The same, of any scope.
+    pub(super) fn durable_of(&self, scope: &ScopeId) -> Option<u64> {
         let record = self.subscribers.snapshot().into_iter().next()?;
-        Some(record.scopes.get(&scope("production"))?.durable.as_ref()?.revision)
+        Some(record.scopes.get(scope)?.durable.as_ref()?.revision)
     }
 
     pub(super) fn config(&self, dir: &Path) -> Config {

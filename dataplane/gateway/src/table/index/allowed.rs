@@ -1,7 +1,6 @@
 //! What an Origin allows in its local scope.
 
 use hanse_runtime::{Origin, Resource, ResourceKind, Unusable};
-use hanse_topology::ScopeId;
 
 /// Whether the Origin of a local scope allows a resource with this key. What it does not allow is not in force at all, nor is the last
 /// good version of it: the control plane may have taken the permission away.
@@ -33,9 +32,9 @@ pub(super) fn judge_key(origin: Option<&Origin>, key: &str, kind: ResourceKind) 
     Ok(())
 }
 
-/// Whether a resource of a local scope is of the Organization that its key says, and so is what it refers to. In other scopes the control
-/// plane sees to that.
-pub(super) fn judge_content(scope: &ScopeId, key: &str, resource: &Resource) -> Result<(), Unusable> {
+/// Whether a resource of a local scope is of the Organization that its key says, and so is what it refers to, and whether it is one that may
+/// be there. In other scopes the control plane sees to that.
+pub(super) fn judge_content(key: &str, resource: &Resource) -> Result<(), Unusable> {
     let (_, own) = parts(key);
     let of_key = |field: &str, found: &str| match found == own {
         true => Ok(()),
@@ -49,18 +48,14 @@ pub(super) fn judge_content(scope: &ScopeId, key: &str, resource: &Resource) -> 
             of_key("upstream", parts(&route.upstream).1)
         }
         Resource::Endpoints(set) => of_key("organization", &set.organization),
-        Resource::Upstream(upstream) => {
-            // An Origin that is taken out of use takes nothing of another one with it.
-            let own = scope.origin().map(|origin| origin.as_str());
-            match upstream.endpoints_from.as_ref().map(|from| from.origin.as_str()) {
-                Some(other) if Some(other) != own => Err(Unusable::new(
-                    "endpoints_from.origin",
-                    format!("is {other:?}: what an Origin publishes refers to endpoints of its own only"),
-                )),
-                Some(_) | None => Ok(()),
-            }
+        // Each user of a set has endpoints of its own in memory. A local scope of 5 MB could so ask for 50 million. Its source writes the
+        // Upstream and the set alike, and needs no reference.
+        Resource::Upstream(upstream) if upstream.endpoints_from.is_some() => {
+            let reason = "is for Upstreams of the control plane: write the endpoints into the Upstream";
+            Err(Unusable::new("endpoints_from", reason))
         }
-        Resource::Listener(_)
+        Resource::Upstream(_)
+        | Resource::Listener(_)
         | Resource::Plan(_)
         | Resource::Credential(_)
         | Resource::Subscription(_)

@@ -1,11 +1,36 @@
 //! What resources of a scope refer to outside of it: the sets of endpoints that Origins publish.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
-use hanse_runtime::Unusable;
+use hanse_topology::Name;
+use serde::Serialize;
 
 use super::{Key, ScopeIndex, Touched, routes::Routes};
-use crate::table::{ConnectProfiles, ScopeTable, SetId};
+use crate::table::{ConnectProfiles, Lack, ScopeTable, SetId, Upstream};
+
+/// How many are named, per scope: enough for a person to see what is wrong.
+const MAX_NAMED: usize = 8;
+
+/// The Upstreams of a scope that use no endpoint of the set that they refer to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WaitsFor {
+    /// How many there are.
+    pub total: usize,
+    /// The first of them.
+    pub named: Vec<Waiting>,
+}
+
+/// An Upstream that uses no endpoint of the set that it refers to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Waiting {
+    /// The Upstream.
+    pub key: String,
+    /// Why, and what happens to its requests.
+    pub why: String,
+}
 
 impl ScopeIndex {
     /// Brings the Upstreams that refer to these sets of endpoints in line with them. Whether there are any.
@@ -18,27 +43,38 @@ impl ScopeIndex {
         found || kept
     }
 
-    /// The Upstreams whose set of endpoints should be there and is not. They are in force as they are.
-    pub(super) fn without_set(&self) -> impl Iterator<Item = (&str, Unusable)> {
-        let upstreams = self.routes.without_set();
-        upstreams.filter_map(|(key, set, has_own)| {
-            let origin = set.origin()?;
-            let is_there = match self.table.scope.origin() {
-                Some(own) => own == origin,
-                None => self.origins.contains_key(&*format!("origin/{origin}")),
-            };
+    /// The Upstreams that use no endpoint of the set that they refer to. They are in force as received, so they are not in quarantine.
+    pub fn waits_for(&self) -> WaitsFor {
+        let origins: BTreeSet<&str> =
+            self.origins.keys().filter_map(|key| key.strip_prefix("origin/")).collect();
+        let mut found = WaitsFor::default();
+        for (key, upstream) in self.routes.waiting() {
+            let (Some(set), Some(lack)) = (upstream.set(), upstream.lack()) else { continue };
+            let Some(origin) = set.origin() else { continue };
             // In other Regions and Environments than the Origin's, an Upstream is expected to use its own.
-            let instead = match (has_own, is_there) {
-                (true, false) => return None,
-                (true, true) => "the Upstream's own endpoints are used",
-                (false, _) => {
-                    "the Upstream has no endpoint of its own here, so its requests are answered 503"
-                }
-            };
-            let reason = format!("{} of the Origin {origin} is not there: {instead}", set.key());
-            Some((key, Unusable::new("endpoints_from", reason)))
-        })
+            if lack == Lack::NotThere && upstream.has_endpoints() && !origins.contains(origin.as_str()) {
+                continue;
+            }
+            found.total += 1;
+            if found.named.len() < MAX_NAMED {
+                found.named.push(Waiting { key: key.to_string(), why: why(upstream, set, origin, lack) });
+            }
+        }
+        found
     }
+}
+
+fn why(upstream: &Upstream, set: &SetId, origin: &Name, lack: Lack) -> String {
+    let lacks = match lack {
+        Lack::NotThere => "is not there, or cannot be used: see the local scope",
+        Lack::InClear => "has an http endpoint, and the Upstream has `tls`: publish https endpoints only",
+        Lack::Empty => "is there and has no endpoint",
+    };
+    let instead = match upstream.has_endpoints() {
+        true => "the Upstream's own endpoints are used",
+        false => "requests are answered 503",
+    };
+    format!("{} of the Origin {origin} {lacks}; {instead}", set.key())
 }
 
 impl Routes {
@@ -52,7 +88,7 @@ impl Routes {
         let users: Vec<Key> = changed.iter().flat_map(|set| self.by_set.of(set)).collect();
         for key in &users {
             if let Some(upstream) = self.upstreams.get(key).and_then(|upstream| upstream.renewed(profiles)) {
-                self.set_upstream(key, upstream, profiles, touched);
+                self.set_upstream(key, upstream, touched);
             }
         }
         !users.is_empty()
@@ -66,27 +102,33 @@ impl Routes {
         profiles: &mut ConnectProfiles,
         table: &mut ScopeTable,
     ) -> bool {
-        let mut found = false;
+        // Routes of one upstream have one after that, too.
+        let mut renewed: HashMap<*const Upstream, Arc<Upstream>> = HashMap::new();
         for key in dangling {
             let Some(in_force) = self.in_force(key) else { continue };
             if self.upstreams.contains_key(in_force.upstream()) {
                 continue;
             }
-            let upstream = in_force.served.upstream.as_ref();
-            let upstream = upstream.filter(|gone| gone.set().is_some_and(|set| changed.contains(set)));
-            let Some(upstream) = upstream.and_then(|gone| gone.renewed(profiles)) else { continue };
+            let Some(gone) = in_force.served.upstream.clone() else { continue };
+            if !gone.set().is_some_and(|set| changed.contains(set)) {
+                continue;
+            }
             let in_force = in_force.clone();
-            self.serve_with(key, in_force, Arc::new(upstream), table);
-            found = true;
+            let upstream = match renewed.get(&Arc::as_ptr(&gone)) {
+                Some(upstream) => upstream.clone(),
+                None => {
+                    let Some(upstream) = gone.renewed(profiles).map(Arc::new) else { continue };
+                    renewed.insert(Arc::as_ptr(&gone), upstream.clone());
+                    upstream
+                }
+            };
+            self.serve_with(key, in_force, upstream, table);
         }
-        found
+        !renewed.is_empty()
     }
 
-    /// Upstreams whose set is not there: the key, the set, and whether there are endpoints of its own.
-    fn without_set(&self) -> impl Iterator<Item = (&str, &SetId, bool)> {
-        self.without_set.iter().filter_map(|key| {
-            let upstream = self.upstreams.get(key)?;
-            Some((&**key, upstream.set()?, upstream.has_endpoints()))
-        })
+    /// Upstreams that use no endpoint of the set that they refer to.
+    fn waiting(&self) -> impl Iterator<Item = (&Key, &Arc<Upstream>)> {
+        self.waiting.iter().filter_map(|key| self.upstreams.get_key_value(key))
     }
 }

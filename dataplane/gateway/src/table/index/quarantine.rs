@@ -19,8 +19,7 @@ impl ScopeIndex {
         refused.chain(dangling.map(|(key, reason)| (&**key, reason))).chain(barred)
     }
 
-    /// What cannot be used as received, with the reason and with what is in use instead; what is gone and still in use; and what refers
-    /// to something outside that is not there.
+    /// What cannot be used as received, with the reason and with what is in use instead; and what is gone and still in use.
     /// `held_over`: as [`Self::held_over`] has it.
     pub fn quarantined(&self, held_over: &BTreeMap<Key, Bytes>) -> Vec<Quarantined> {
         let received = self.versions.received();
@@ -39,15 +38,6 @@ impl ScopeIndex {
             field: reason.field.clone(),
             reason: reason.reason.clone(),
         });
-        let refused = self.versions.refused();
-        let without_set = self.without_set().filter(|(key, _)| !refused.contains_key(*key));
-        let without_set = without_set.map(|(key, reason)| Quarantined {
-            key: key.to_owned(),
-            received: hash(received.get(key)),
-            effective: hash(received.get(key)), // it is in force as it is
-            field: reason.field,
-            reason: reason.reason,
-        });
         let gone = held_over.iter().filter(|(key, _)| !received.contains_key(*key));
         let gone = gone.map(|(key, bytes)| Quarantined {
             key: key.to_string(),
@@ -56,7 +46,7 @@ impl ScopeIndex {
             field: String::new(),
             reason: "is removed; what cannot be used as received still needs it".to_owned(),
         });
-        unusable.chain(gone).chain(without_set).collect()
+        unusable.chain(gone).collect()
     }
 
     /// Applies changes of any number of revisions, with the versions in `held_over` where what they lead to cannot be used: as if

@@ -11,7 +11,7 @@ use hanse_runtime::{Context, HostPattern, Unusable};
 use super::{Key, claims::Claims, kept, users::Users, versions::Versions};
 use crate::{
     metrics::{ApiCounters, ApiStats, HostStats},
-    table::{ApiRoutes, ConnectProfiles, Places, ScopeTable, Served, SetId, Upstream, callers::OwnedId},
+    table::{ApiRoutes, Places, ScopeTable, Served, SetId, Upstream, callers::OwnedId},
 };
 
 /// A host and a context, and the Organization that has a route there: some requests there may be its own.
@@ -26,8 +26,8 @@ pub(super) struct Routes {
     by_upstream: Users,
     /// Upstreams by the set of endpoints that they refer to.
     pub(super) by_set: Users<SetId>,
-    /// Upstreams whose set of endpoints is not there.
-    pub(super) without_set: BTreeSet<Key>,
+    /// Upstreams that use no endpoint of the set that they refer to.
+    pub(super) waiting: BTreeSet<Key>,
     claims: Claims<Place, Arc<Served>>,
     /// What keeps the places of routes that cannot be used.
     kept: BTreeMap<Key, Arc<Served>>,
@@ -106,18 +106,12 @@ impl Routes {
     }
 
     /// An upstream is there, or another. Who has to be settled is `touched`.
-    pub(super) fn set_upstream(
-        &mut self,
-        key: &Key,
-        upstream: Upstream,
-        profiles: &ConnectProfiles,
-        touched: &mut BTreeSet<Key>,
-    ) {
+    pub(super) fn set_upstream(&mut self, key: &Key, upstream: Upstream, touched: &mut BTreeSet<Key>) {
         self.leave_set(key);
         if let Some(set) = upstream.set() {
             self.by_set.join(set, key);
-            if profiles.sets.get(set).is_none() {
-                self.without_set.insert(key.clone());
+            if upstream.lack().is_some() {
+                self.waiting.insert(key.clone());
             }
         }
         self.upstreams.insert(key.clone(), Arc::new(upstream));
@@ -127,7 +121,7 @@ impl Routes {
     fn leave_set(&mut self, key: &Key) {
         if let Some(set) = self.upstreams.get(key).and_then(|upstream| upstream.set()) {
             self.by_set.leave(set, key);
-            self.without_set.remove(key);
+            self.waiting.remove(key);
         }
     }
 
