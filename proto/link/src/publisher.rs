@@ -23,7 +23,7 @@ use tonic::{
 use tracing::{Instrument as _, debug, info_span};
 
 use crate::{Admission, MAX_AGENT_MESSAGE_BYTES, Offer, Reason, Replicas, Subscribers, Unknown};
-pub use region::{REGION_PROOF, RegionSource};
+pub use region::{REGION_PROOF, RegionNews, RegionSource, ToldTo};
 use stream::Stream;
 
 /// Messages that wait for the connection, at most a chunk each. Few: what waits here is no longer coalesced, and more
@@ -143,7 +143,6 @@ impl Neighbours for PublisherService {
     ) -> Result<Response<Self::WatchRegionStream>, Status> {
         let Caller { identity, keys, .. } = caller(&request)?;
         let region = self.region.clone().ok_or_else(|| Status::unimplemented("this node knows no region"))?;
-        region.ready().map_err(Status::unavailable)?;
         let (outbound, parts) = mpsc::channel(region::OUTBOUND);
         tokio::spawn(region::tell(self.clone(), region, (identity, keys), outbound));
         Ok(Response::new(ReceiverStream::new(parts)))
