@@ -1,7 +1,7 @@
 //! Asks all relays what they know of the region.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     panic::resume_unwind,
     sync::Arc,
     time::{Duration, Instant},
@@ -62,9 +62,9 @@ impl Watching {
                 stays
             });
             for (name, target) in relays {
-                if !running.contains_key(&name) {
-                    let task = tasks.spawn(self.clone().ask(name.clone(), target.clone()));
-                    running.insert(name, (target, task));
+                if let Entry::Vacant(vacant) = running.entry(name.clone()) {
+                    let task = tasks.spawn(self.clone().ask(name, target.clone()));
+                    vacant.insert((target, task));
                 }
             }
             tokio::select! {

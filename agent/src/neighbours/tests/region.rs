@@ -1,7 +1,7 @@
 //! What each agent of a region knows of all gateways, without a control node.
 
-use hanse_identity::{Credentials, digest_secret};
-use hanse_link::{report_of, serving};
+use hanse_identity::{ClientTls, Credentials, digest_secret};
+use hanse_link::{report_of, serving, watch_region};
 use hanse_process::json_file;
 use hanse_proto::{
     nested,
@@ -240,6 +240,43 @@ async fn a_relay_that_is_replaced_while_it_runs_takes_no_agent_from_the_view() {
         agent.region_until("knowing all agents", |page| live(page) == 3).await;
         agent.stop().await;
     }
+}
+
+/// Watches a relay, and returns once a part came.
+async fn watching(relay: &Agent, tls: &ClientTls) -> JoinHandle<String> {
+    let deadline = Instant::now() + SOON;
+    loop {
+        let (told, mut parts) = watch::channel(());
+        let (address, tls) = (relay.config.listen.federation.clone(), tls.clone());
+        let hear = move |_| {
+            told.send_replace(());
+            Ok(())
+        };
+        let task = tokio::spawn(async move { watch_region(&address, &tls, hear).await });
+        if parts.changed().await.is_ok() {
+            return task;
+        }
+        assert!(Instant::now() < deadline, "{}", task.await.unwrap());
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn of_one_agent_the_newest_watch_counts() {
+    let world = World::new().await;
+    let (mut a, b) = (world.agent("a"), world.agent("b"));
+    world.publish(1, &[(&a, a.key), (&b, b.key)], &a);
+    a.start();
+    let issuer = Authority::load(b.config.authority_dir()).unwrap();
+    let own = issuer.issue_credentials(&Identity::agent(name("b"), name("eu-west")), &[]).unwrap();
+    let expect = Expect { roles: vec![Role::Agent], region: None };
+    let tls = client_tls(Some(&LiveCredentials::new(own)), world.trust.clone(), expect).unwrap();
+    let first = watching(&a, &tls).await;
+    let second = watching(&a, &tls).await;
+    timeout(SOON, first).await.expect("the first goes on").unwrap();
+    assert!(!second.is_finished());
+    second.abort();
+    a.stop().await;
 }
 
 #[tokio::test]

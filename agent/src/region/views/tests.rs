@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use hanse_proto::sync::{Traffic, TrafficRow};
 
 use super::*;

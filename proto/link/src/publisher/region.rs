@@ -178,6 +178,7 @@ mod tests {
             subscribers: Subscribers::new(),
             name: "a".to_owned(),
             region: None,
+            watches: Default::default(),
             shutdown,
         };
         let name = |text| Name::new(text).unwrap();
