@@ -139,6 +139,11 @@ impl Gateways {
         self.remembered(peer, Admitted::clone)
     }
 
+    /// The environments that this node may learn; empty: all of the agent's. `None` when it is not one that this agent admitted.
+    pub(crate) fn environments(&self, peer: &Identity) -> Option<Vec<Name>> {
+        self.remembered(peer, |admitted| admitted.environments.clone())
+    }
+
     /// Something of what is remembered of the node with this identity.
     fn remembered<T>(&self, peer: &Identity, of: impl FnOnce(&Admitted) -> T) -> Option<T> {
         match self.known.lock().get(&peer.name)? {

@@ -28,7 +28,7 @@ use crate::{
     enrolment::EnrolmentService,
     gateways::Gateways,
     neighbours::{self, Links, NeighbourAdmission},
-    region::{self, RegionMetrics, Shown, Teller, Told, Watched, Watching},
+    region::{self, Own, RegionMetrics, Shown, Teller, Told, Watched, Watching},
     test_origin,
 };
 
@@ -112,7 +112,8 @@ pub async fn run_with_hub(
         MAX_GATEWAY_MESSAGE_BYTES,
         shutdown.clone(),
     );
-    let neighbours = neighbours(&node, &config.region, &subscribers, local, link.freshness);
+    let own = Own::new(subscribers, gateways.clone());
+    let neighbours = neighbours(&node, &config.region, &own, local, link.freshness);
     // A certificate of another region is of no use at either port.
     let (roles, region, trust) =
         (Role::Agent.admits().collect::<Vec<_>>(), Some(config.region.clone()), node.trust.clone());
@@ -177,7 +178,7 @@ fn reports(node: &JoinedNode, gateways: &Arc<Gateways>, subscribers: &Subscriber
 fn neighbours(
     node: &JoinedNode,
     region: &Name,
-    gateways: &Subscribers,
+    gateways: &Own,
     local: LocalScopes,
     freshness: watch::Receiver<Freshness>,
 ) -> NeighbourService {
@@ -190,7 +191,7 @@ fn neighbours(
         holding: local.holding.clone(),
         report: {
             let gateways = gateways.clone();
-            Arc::new(move || region::report(&gateways.snapshot(), Instant::now()))
+            Arc::new(move || gateways.report(Instant::now()))
         },
         report_on: gateways.changed(),
     };
@@ -214,10 +215,10 @@ fn neighbours(
     )
 }
 
-/// Puts together what the agent hears of its region, asks relays for the rest, and shows it.
+/// Puts together what the agent hears of its region, asks the relays for the rest, and shows it.
 fn tell_of_region(
     node: &JoinedNode,
-    gateways: &Subscribers,
+    gateways: &Own,
     followers: &Subscribers,
     directory: &watch::Receiver<Arc<Directory>>,
 ) -> (Told, Router) {
@@ -231,7 +232,7 @@ fn tell_of_region(
         watched: watched.clone(),
     };
     shell.supervisor.spawn("region-watch", watching, Watching::run);
-    let shown = Shown { own, told: told.clone(), watched, directory: directory.clone() };
+    let shown = Shown { own, told: told.clone(), watched };
     shell.metrics.register(|registry| registry.register_collector(Box::new(RegionMetrics(shown.clone()))));
     (told, region::pages(shown))
 }

@@ -64,6 +64,7 @@ const EDGES: [(&str, &[&str]); 19] = [
         &[
             "hanse-topology",
             "hanse-proto",
+            "hanse-runtime",
             "hanse-management",
             "hanse-sync",
             "hanse-identity",

@@ -16,10 +16,14 @@ use hanse_proto::{
 use hanse_topology::{Identity, LEASE, Name, Role};
 use prost::Message as _;
 
+use super::hearing::{AGENT_BYTES, MAX_VIEW_BYTES};
+
 /// How long an agent or a gateway that is gone stays in the view: so that people see what is missing.
-const KEPT: Duration = Duration::from_secs(3600);
+pub(super) const KEPT: Duration = Duration::from_secs(3600);
 /// The most that is told of one agent: some five thousand gateways in two environments. The others are counted.
 pub(super) const MAX_AGENT_BYTES: usize = 1 << 20;
+/// The most that is told of all. While a view changes, an agent that hears it holds rows of before and of after.
+pub(super) const MAX_TOLD_BYTES: usize = MAX_VIEW_BYTES / 2;
 
 /// The last report of each agent, read once.
 #[derive(Debug, Clone, Default)]
@@ -41,7 +45,7 @@ impl Reading {
             record.connected || now.saturating_duration_since(record.last_heard) < KEPT
         };
         let mut before = std::mem::take(&mut self.0);
-        records
+        let mut agents = records
             .iter()
             .filter(is_kept)
             .map(|record| {
@@ -66,7 +70,9 @@ impl Reading {
                 self.0.insert(name.clone(), said);
                 (name, agent)
             })
-            .collect()
+            .collect();
+        bound(&mut agents, MAX_TOLD_BYTES);
+        agents
     }
 
     /// The requests of all agents that are live in `agents`.
@@ -75,6 +81,24 @@ impl Reading {
         let live = agents.iter().filter(|(_, agent)| agent.live);
         live.filter_map(|(name, _)| self.0.get(name)).for_each(|(_, said)| sum.add_said(&said.traffic));
         sum
+    }
+}
+
+/// Keeps to what may be told. The agents with most to tell lose the names of their gateways, and these are counted: agents that say as
+/// much as they can crowd out themselves, and no others.
+pub(super) fn bound(agents: &mut BTreeMap<Name, AgentLive>, most: usize) {
+    let bytes = |agent: &AgentLive| agent.encoded_len() + AGENT_BYTES;
+    let mut sizes: Vec<_> = agents.iter().map(|(name, agent)| (bytes(agent), name.clone())).collect();
+    let mut total: usize = sizes.iter().map(|(size, _)| size).sum();
+    sizes.sort();
+    while total > most
+        && let Some((size, name)) = sizes.pop()
+    {
+        if let Some(agent) = agents.get_mut(&name) {
+            agent.left_out = agent.left_out.saturating_add(agent.gateways.len() as u64);
+            agent.gateways.clear();
+            total = total - size + bytes(agent);
+        }
     }
 }
 
@@ -99,7 +123,7 @@ fn read(agent: &Identity, report: &Report) -> Said {
     let left_out = facts(&report.facts, MAX_FACTS_BYTES).left_out + (gateways.len() - named) as u64;
     gateways.truncate(named);
     gateways.sort_by(|one, other| one.name.cmp(&other.name));
-    Said { gateways, left_out, traffic: report.traffic.clone() }
+    Said { gateways, left_out, traffic: report.traffic.clone().unwrap_or_default() }
 }
 
 /// A gateway of an agent, unless it has long been gone. `None`, too: it is no gateway of the agent's region.

@@ -7,9 +7,9 @@ use hanse_topology::Name;
 use prost::Message as _;
 
 /// The most that a view may take, encoded: a thousand agents with ten gateways each take two hundredths of it.
-const MAX_VIEW_BYTES: usize = 64 << 20;
+pub(super) const MAX_VIEW_BYTES: usize = 64 << 20;
 /// An agent takes so much more than its octets at least, so that empty ones count too.
-const AGENT_BYTES: usize = 256;
+pub(super) const AGENT_BYTES: usize = 256;
 
 /// What is known of a region.
 #[derive(Debug, Clone, Default, PartialEq)]

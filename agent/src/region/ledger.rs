@@ -1,6 +1,6 @@
 //! What a relay knows of its region, with the order in which it changed: pure.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, vec};
 
 use hanse_proto::sync::{AgentLive, RegionPart, Traffic};
 use hanse_topology::Name;
@@ -10,6 +10,9 @@ use super::{hearing::RegionView, limit::Limit};
 
 /// A part is closed when it has so many octets: small beside what a message may have, large beside the envelope.
 const PART_BYTES: usize = 256 << 10;
+/// Agents that are gone and whose names are kept, so that it can be said that they are forgotten. With more, all are dropped, and peers
+/// that have not heard of them are told the whole view.
+pub(super) const MAX_FORGOTTEN: usize = 1_000;
 
 /// What is known, and when each agent changed last.
 #[derive(Debug, Clone, Default)]
@@ -18,9 +21,11 @@ pub(super) struct Ledger {
     agents: BTreeMap<Name, Line>,
     traffic: Traffic,
     traffic_changed: u64,
+    /// Who heard all up to an earlier version may hold agents that have no line any more.
+    since: u64,
 }
 
-/// An agent. One that was forgotten leaves its line behind: as many as the region ever had agents.
+/// An agent. One that was forgotten leaves its line behind for a while.
 #[derive(Debug, Clone)]
 struct Line {
     changed: u64,
@@ -47,6 +52,10 @@ impl Ledger {
             self.agents.insert(name, Line { changed: next, agent: Some(Arc::new(agent)) });
             self.version = next;
         }
+        if self.agents.values().filter(|line| line.agent.is_none()).count() > MAX_FORGOTTEN {
+            self.agents.retain(|_, line| line.agent.is_some());
+            self.since = self.version;
+        }
         self.version == next
     }
 
@@ -67,35 +76,60 @@ impl Ledger {
         RegionView { agents, traffic: self.traffic.clone() }
     }
 
-    /// What is known of one agent.
-    pub(super) fn agent(&self, name: &Name) -> Option<Arc<AgentLive>> {
-        self.agents.get(name)?.agent.clone()
-    }
-
-    /// What changed after version `seen`, as far as the limit lets it through; without `seen`, all there is.
-    pub(super) fn since(&self, seen: Option<u64>, limit: &Limit<'_>) -> Vec<RegionPart> {
+    /// What changed after version `seen`, as far as these environments let it through; without `seen`, all there is.
+    pub(super) fn since(&self, seen: Option<u64>, environments: Vec<String>) -> News {
+        let seen = seen.filter(|seen| *seen >= self.since);
         let is_news = |changed: u64| seen.is_none_or(|seen| changed > seen);
-        let mut parts = Vec::new();
-        let mut part = RegionPart { whole: seen.is_none(), ..RegionPart::default() };
+        let news = self.agents.iter().filter(|(_, line)| is_news(line.changed));
+        // Who asks anew knows of none that was forgotten.
+        let news = news.filter(|(_, line)| seen.is_some() || line.agent.is_some());
+        let agents: Vec<_> = news.map(|(name, line)| (name.clone(), line.agent.clone())).collect();
+        let traffic = is_news(self.traffic_changed).then(|| self.traffic.clone());
+        let over = seen.is_some() && agents.is_empty() && traffic.is_none();
+        News { whole: seen.is_none(), agents: agents.into_iter(), traffic, environments, over }
+    }
+}
+
+/// What is to be told, as parts. Each is made when the one before was taken: until then it shares the rows of the ledger.
+#[derive(Debug)]
+pub(super) struct News {
+    whole: bool,
+    agents: vec::IntoIter<(Name, Option<Arc<AgentLive>>)>,
+    traffic: Option<Traffic>,
+    environments: Vec<String>,
+    over: bool,
+}
+
+impl Iterator for News {
+    type Item = RegionPart;
+
+    fn next(&mut self) -> Option<RegionPart> {
+        if self.over {
+            return None;
+        }
+        let limit = Limit(&self.environments);
+        let mut part = RegionPart { whole: std::mem::take(&mut self.whole), ..RegionPart::default() };
         let mut length = 0;
-        for (name, line) in self.agents.iter().filter(|(_, line)| is_news(line.changed)) {
-            let agent = line.agent.as_ref().map(|agent| limit.agent(agent));
-            let octets = agent.as_ref().map_or(name.as_str().len(), |agent| agent.encoded_len());
-            if length > 0 && length + octets > PART_BYTES {
-                parts.push(RegionPart { more: true, ..std::mem::take(&mut part) });
-                length = 0;
-            }
-            length += octets;
+        while length < PART_BYTES
+            && let Some((name, agent)) = self.agents.next()
+        {
             match agent {
-                Some(agent) => part.agents.push(agent),
-                None if seen.is_some() => part.forgotten.push(name.to_string()),
-                None => {} // who asks anew knows of none
+                Some(agent) => {
+                    let agent = limit.agent(&agent);
+                    length += agent.encoded_len();
+                    part.agents.push(agent);
+                }
+                None => {
+                    length += name.as_str().len();
+                    part.forgotten.push(name.to_string());
+                }
             }
         }
-        part.traffic = is_news(self.traffic_changed).then(|| limit.traffic(&self.traffic));
-        if !parts.is_empty() || part != RegionPart::default() {
-            parts.push(part);
+        part.more = self.agents.len() > 0;
+        self.over = !part.more;
+        if self.over {
+            part.traffic = self.traffic.take().map(|traffic| limit.traffic(&traffic));
         }
-        parts
+        Some(part)
     }
 }

@@ -26,21 +26,28 @@ impl Limit<'_> {
 
     /// A field of a later release may name an environment. So only fields that are known here are passed on.
     fn gateway(&self, gateway: &GatewayLive) -> Option<GatewayLive> {
-        let Serving { mut scopes, urls, not_ready, .. } = nested::read("serving", &gateway.serving).ok()?;
-        scopes.retain(|scope| {
-            let scope = scope.parse::<ScopeId>().ok();
-            let environment = scope.as_ref().and_then(|scope| scope.environment().map(Name::as_str));
-            environment.is_some_and(|environment| self.lets_through(environment))
-        });
+        let Serving { mut scopes, urls, not_ready, ready, .. } =
+            nested::read("serving", &gateway.serving).ok()?;
+        self.scopes(&mut scopes);
         // The reason may name a scope.
         let not_ready = if not_ready.is_empty() { "" } else { "not ready" }.to_owned();
         let scopes_total = scopes.len() as u64;
-        let serving = (scopes_total > 0).then_some(Serving { scopes, scopes_total, urls, not_ready })?;
+        let serving =
+            (scopes_total > 0).then_some(Serving { scopes, scopes_total, urls, not_ready, ready })?;
         Some(GatewayLive {
             name: gateway.name.clone(),
             live: gateway.live,
             serving: nested::to_bytes(&serving),
         })
+    }
+
+    /// Leaves scopes of environments that may be learnt.
+    pub(super) fn scopes(&self, scopes: &mut Vec<String>) {
+        scopes.retain(|scope| {
+            let scope = scope.parse::<ScopeId>().ok();
+            let environment = scope.as_ref().and_then(|scope| scope.environment().map(Name::as_str));
+            environment.is_some_and(|environment| self.lets_through(environment))
+        });
     }
 
     /// The rows of environments that may be learnt.

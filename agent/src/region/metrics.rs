@@ -2,9 +2,10 @@
 
 use std::{fmt, time::Instant};
 
+use hanse_proto::sync::GatewayLive;
 use prometheus_client::{collector::Collector, encoding::DescriptorEncoder, metrics::MetricType};
 
-use super::{Shown, page::GatewayShown};
+use super::{Shown, page::ready};
 
 /// Shows how many agents and gateways the region has.
 #[derive(Clone)]
@@ -18,15 +19,16 @@ impl fmt::Debug for RegionMetrics {
 
 impl Collector for RegionMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let page = self.0.page(Instant::now());
+        let now = Instant::now();
+        let view = self.0.view(now);
         let mut family = encoder.encode_descriptor(
             "hanse_agent_region_agents",
-            "Agents of the region, as the relay hears them; /region names them",
+            "Agents of the region, as its relays hear them; /region names them",
             None,
             MetricType::Gauge,
         )?;
         for (state, live) in [("live", true), ("gone", false)] {
-            let count = page.agents.iter().filter(|agent| agent.live == live).count() as i64;
+            let count = view.agents.values().filter(|agent| agent.live == live).count() as i64;
             family.encode_family(&[("state", state)])?.encode_gauge(&count)?;
         }
         let mut family = encoder.encode_descriptor(
@@ -35,29 +37,31 @@ impl Collector for RegionMetrics {
             None,
             MetricType::Gauge,
         )?;
-        for state in ["ready", "not-ready", "gone"] {
-            let gateways = page.agents.iter().flat_map(|agent| &agent.gateways);
-            let count = gateways.filter(|gateway| state_of(gateway) == state).count() as i64;
+        let gateways = view.agents.values().flat_map(|agent| &agent.gateways);
+        let states: Vec<_> = gateways.map(state_of).collect();
+        for state in ["ready", "not-ready", "unknown", "gone"] {
+            let count = states.iter().filter(|found| **found == state).count() as i64;
             family.encode_family(&[("state", state)])?.encode_gauge(&count)?;
         }
-        if let Some(age) = page.age_seconds {
+        if let Some(age) = self.0.age(now) {
             encoder
                 .encode_descriptor(
                     "hanse_agent_region_age_seconds",
-                    "Since the relay that tells of the region was heard last",
+                    "Since any relay was heard last",
                     None,
                     MetricType::Gauge,
                 )?
-                .encode_gauge(&i64::try_from(age).unwrap_or(i64::MAX))?;
+                .encode_gauge(&i64::try_from(age.as_secs()).unwrap_or(i64::MAX))?;
         }
         Ok(())
     }
 }
 
-fn state_of(gateway: &GatewayShown) -> &'static str {
-    match (gateway.live, gateway.ready) {
+fn state_of(gateway: &GatewayLive) -> &'static str {
+    match (gateway.live, gateway.live.then(|| ready(gateway)).flatten()) {
         (false, _) => "gone",
-        (true, false) => "not-ready",
-        (true, true) => "ready",
+        (true, None) => "unknown",
+        (true, Some(false)) => "not-ready",
+        (true, Some(true)) => "ready",
     }
 }

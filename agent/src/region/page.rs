@@ -1,19 +1,18 @@
 //! `/region`: what the agent knows of its region, for people and programs.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::time::{Duration, Instant};
 
 use axum::{Json, Router, routing::get};
-use hanse_link::TRAFFIC_SPAN;
-use hanse_local::Directory;
+use hanse_link::{TRAFFIC_SPAN, TrafficSum};
 use hanse_proto::{
     nested,
     sync::{AgentLive, GatewayLive, Serving, TrafficRow},
 };
-use hanse_topology::{Identity, Name};
+use hanse_runtime::is_public_url;
+use hanse_topology::{Identity, Name, ScopeId};
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
 
-use super::{Told, Watched, hearing::RegionView, watch::Heard};
+use super::{Told, Watched, hearing::RegionView, views::Heard};
 
 /// What an agent knows of its region.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,19 +22,26 @@ pub struct RegionPage {
     pub region: String,
     /// The agent that was asked.
     pub agent: String,
-    /// The relay that it heard this from; itself, if it is one; absent: it has heard none, and knows its own gateways only.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub relay: Option<String>,
-    /// Since the relay was heard last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub age_seconds: Option<u64>,
-    /// Why a relay said nothing more.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_failure: Option<String>,
+    /// The relays that it asks, without itself, by name. Without any, it knows what it hears itself.
+    pub relays: Vec<RelayShown>,
     /// The agents: first the one that was asked, then by name.
     pub agents: Vec<AgentShown>,
     /// Requests of the last ten seconds: by environment and host, and after them the rests.
     pub traffic: Vec<TrafficShown>,
+}
+
+/// A relay.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RelayShown {
+    /// Its name.
+    pub name: String,
+    /// Since it was heard last; absent: it has not been heard. After 15 s no gateway is live by its word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub age_seconds: Option<u64>,
+    /// Why it said nothing more; absent: the relay is heard, or is asked for the first time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_failure: Option<String>,
 }
 
 /// An agent.
@@ -44,9 +50,9 @@ pub struct RegionPage {
 pub struct AgentShown {
     /// Its name.
     pub name: String,
-    /// Whether the relay hears it.
+    /// Whether a relay hears it, or the agent that was asked.
     pub live: bool,
-    /// The gateways that it admitted, by name; gone ones for an hour.
+    /// The gateways that it heard in the last hour, by name.
     pub gateways: Vec<GatewayShown>,
     /// How many there was no room for.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -59,10 +65,11 @@ pub struct AgentShown {
 pub struct GatewayShown {
     /// Its name.
     pub name: String,
-    /// Whether its agent hears it, and the relay the agent.
+    /// Whether its agent hears it, and a relay the agent.
     pub live: bool,
-    /// Whether it takes traffic.
-    pub ready: bool,
+    /// Whether it takes traffic; absent: it has not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ready: Option<bool>,
     /// Why it takes none, as it said last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_ready: Option<String>,
@@ -99,7 +106,6 @@ pub(crate) struct Shown {
     pub(crate) own: Identity,
     pub(crate) told: Told,
     pub(crate) watched: Watched,
-    pub(crate) directory: watch::Receiver<Arc<Directory>>,
 }
 
 /// The page of the admin port.
@@ -108,45 +114,40 @@ pub(crate) fn pages(shown: Shown) -> Router {
 }
 
 impl Shown {
-    /// As seen at `now`.
-    pub(super) fn page(&self, now: Instant) -> RegionPage {
-        let name = &self.own.name;
-        let is_relay = self.directory.borrow().get(name).is_some_and(|own| own.relay);
-        let heard = match is_relay {
-            true => {
-                Heard { relay: Some(name.clone()), at: Some(now), view: self.told.view(), last_failure: None }
-            }
-            false => self.watched.read(),
+    /// What is known as of `now`.
+    pub(super) fn view(&self, now: Instant) -> RegionView {
+        let own = self.told.view();
+        self.watched.with(|views| views.merged((&self.own.name, &own), now))
+    }
+
+    /// Since any relay was heard last; `None`: none was.
+    pub(super) fn age(&self, now: Instant) -> Option<Duration> {
+        let last = self.watched.with(|views| views.asked().filter_map(|(_, heard)| heard.at()).max());
+        last.map(|at| now.saturating_duration_since(at))
+    }
+
+    fn page(&self, now: Instant) -> RegionPage {
+        let relay = |(name, heard): (&Name, &Heard)| RelayShown {
+            name: name.to_string(),
+            age_seconds: heard.at().map(|at| now.saturating_duration_since(at).as_secs()),
+            last_failure: heard.last_failure.as_deref().map(line),
         };
-        page(&self.own, self.told.agent(name), self.told.view(), heard, now)
+        let relays = self.watched.with(|views| views.asked().map(relay).collect());
+        page(&self.own, relays, &self.view(now))
     }
 }
 
-/// What was heard, with what the agent knows itself in place of what a relay knows of it.
-fn page(
-    own: &Identity,
-    itself: Option<Arc<AgentLive>>,
-    alone: RegionView,
-    heard: Heard,
-    now: Instant,
-) -> RegionPage {
-    let Heard { relay, at, view, last_failure } = heard;
-    // It may have been a relay before, and have heard others: they tell it no more.
-    let RegionView { agents, traffic } = match relay {
-        Some(_) => view,
-        None => RegionView { agents: BTreeMap::new(), ..alone },
-    };
-    let mut traffic: Vec<_> = traffic.rows.iter().map(traffic_shown).collect();
+fn page(own: &Identity, relays: Vec<RelayShown>, view: &RegionView) -> RegionPage {
+    let mut sum = TrafficSum::default();
+    sum.add_all(view.traffic.clone());
+    let mut traffic: Vec<_> = sum.to_message().rows.iter().map(traffic_shown).collect();
     traffic.sort_by(|one, other| place(one).cmp(&place(other)));
-    let others: BTreeMap<Name, Arc<AgentLive>> =
-        agents.into_iter().filter(|(name, _)| *name != own.name).collect();
+    let (itself, others): (Vec<_>, Vec<_>) = view.agents.iter().partition(|(name, _)| **name == own.name);
     RegionPage {
         region: own.region.as_ref().map(ToString::to_string).unwrap_or_default(),
         agent: own.name.to_string(),
-        relay: relay.map(|relay| relay.to_string()),
-        age_seconds: at.map(|at| now.saturating_duration_since(at).as_secs()),
-        last_failure,
-        agents: itself.iter().chain(others.values()).map(|agent| agent_shown(agent)).collect(),
+        relays,
+        agents: itself.into_iter().chain(others).map(|(_, agent)| agent_shown(agent)).collect(),
         traffic,
     }
 }
@@ -165,24 +166,41 @@ fn agent_shown(agent: &AgentLive) -> AgentShown {
     }
 }
 
+/// Whether a gateway takes traffic. `None`: it has not said so in a way that this agent can read.
+pub(super) fn ready(gateway: &GatewayLive) -> Option<bool> {
+    let said = read(gateway).filter(|said| said.ready || !said.not_ready.is_empty())?;
+    Some(gateway.live && said.ready)
+}
+
+fn read(gateway: &GatewayLive) -> Option<Serving> {
+    nested::read("serving", &gateway.serving).ok()
+}
+
+/// What a gateway says is data: only names of scopes, URLs and text of one line are shown.
 fn gateway_shown(gateway: &GatewayLive) -> GatewayShown {
-    let said =
-        (!gateway.serving.is_empty()).then(|| nested::read::<Serving>("serving", &gateway.serving).ok());
-    let said = said.flatten();
-    let not_ready = match &said {
-        Some(serving) => Some(serving.not_ready.clone()).filter(|why| !why.is_empty()),
-        None => Some("it has not said what it serves".to_owned()),
-    };
-    let Serving { scopes, scopes_total, urls, .. } = said.unwrap_or_default();
+    let Serving { mut scopes, scopes_total, mut urls, not_ready, .. } = read(gateway).unwrap_or_default();
+    scopes.retain(|scope| scope.parse::<ScopeId>().is_ok());
+    urls.retain(|url| is_public_url(url));
     GatewayShown {
         name: gateway.name.clone(),
         live: gateway.live,
-        ready: gateway.live && not_ready.is_none(),
-        not_ready,
+        ready: ready(gateway),
+        not_ready: Some(line(&not_ready)).filter(|why| !why.is_empty()),
         scopes_total: Some(scopes_total).filter(|total| *total > scopes.len() as u64),
         scopes,
         urls,
     }
+}
+
+/// Text without what ends a line or moves a cursor.
+fn line(text: &str) -> String {
+    text.chars().map(|char| if is_safe(char) { char } else { '\u{fffd}' }).collect()
+}
+
+/// Marks of direction let a line read as another one.
+fn is_safe(char: char) -> bool {
+    !char.is_control()
+        && !matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn traffic_shown(row: &TrafficRow) -> TrafficShown {
@@ -191,5 +209,69 @@ fn traffic_shown(row: &TrafficRow) -> TrafficShown {
         environment: said(&row.environment),
         host: said(&row.host),
         requests_per_second: row.requests as f64 / TRAFFIC_SPAN.as_secs_f64(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, sync::Arc};
+
+    use hanse_proto::sync::Traffic;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn shown(serving: &[u8], live: bool) -> Value {
+        let gateway = GatewayLive { name: "g".into(), live, serving: serving.to_vec().into() };
+        serde_json::to_value(gateway_shown(&gateway)).unwrap()
+    }
+
+    #[test]
+    fn a_gateway_is_ready_not_ready_or_has_not_said() {
+        let serving = |ready: bool, not_ready: &str| {
+            nested::to_bytes(&Serving { ready, not_ready: not_ready.into(), ..Serving::default() })
+        };
+        let of = |serving: &[u8], live| shown(serving, live)["ready"].clone();
+        assert_eq!(of(&serving(true, ""), true), true);
+        assert_eq!(of(&serving(true, ""), false), false, "it is gone");
+        assert_eq!(of(&serving(false, "no configuration yet"), true), false);
+        assert_eq!(of(b"", true), Value::Null, "an earlier release says nothing");
+        assert_eq!(of(&[0xff], true), Value::Null);
+    }
+
+    #[test]
+    fn what_a_gateway_says_cannot_change_what_an_operator_reads() {
+        let text = |text: &str| text.to_owned();
+        let serving = Serving {
+            scopes: vec![text("runtime/eu-west/production"), text("\u{1b}[2J")],
+            scopes_total: 2,
+            urls: vec![
+                text("https://a.example"),
+                text("javascript:alert(1)"),
+                text("https://a.example/path"),
+            ],
+            not_ready: text("no\n\u{1b}[31mgateway-9 ready\u{202e}"),
+            ready: false,
+        };
+        let wanted = json!({
+            "name": "g", "live": true, "ready": false,
+            "notReady": "no\u{fffd}\u{fffd}[31mgateway-9 ready\u{fffd}",
+            "scopes": ["runtime/eu-west/production"], "scopesTotal": 2, "urls": ["https://a.example"],
+        });
+        assert_eq!(shown(&nested::to_bytes(&serving), true), wanted);
+
+        let own = Identity::agent(Name::new("a").unwrap(), Name::new("eu-west").unwrap());
+        let row =
+            |host: &str| TrafficRow { environment: "production".into(), host: host.into(), requests: 5 };
+        let traffic = Traffic { rows: vec![row("\u{1b}[2J"), row("*")] };
+        let agent = |text: &str| {
+            let name = Name::new(text).unwrap();
+            (name, Arc::new(AgentLive { name: text.into(), ..AgentLive::default() }))
+        };
+        let agents = BTreeMap::from(["0", "a", "b"].map(agent));
+        let page = page(&own, Vec::new(), &RegionView { agents, traffic });
+        assert_eq!(page.traffic.iter().map(|row| row.host.as_deref()).collect::<Vec<_>>(), [Some("*")]);
+        let names: Vec<_> = page.agents.iter().map(|agent| &*agent.name).collect();
+        assert_eq!(names, ["a", "0", "b"], "its own gateways come first");
     }
 }

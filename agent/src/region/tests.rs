@@ -14,13 +14,17 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use super::{
     heard::{MAX_AGENT_BYTES, Reading},
     hearing::{Hearing, RegionView},
-    ledger::Ledger,
-    limit::Limit,
-    report,
+    ledger::{Ledger, MAX_FORGOTTEN},
+    own::{limited, report, traffic},
 };
 
 /// All environments may be learnt.
-const ALL: Limit<'static> = Limit(&[]);
+const ALL: Vec<String> = Vec::new();
+
+/// What is told to an agent that heard all up to this version.
+fn since(ledger: &Ledger, seen: Option<u64>) -> Vec<hanse_proto::sync::RegionPart> {
+    ledger.since(seen, ALL).collect()
+}
 
 fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -36,6 +40,7 @@ fn serving(scopes: &[&str]) -> Serving {
         scopes_total: scopes.len() as u64,
         scopes,
         urls: vec!["https://g.example".into()],
+        ready: true,
         ..Default::default()
     }
 }
@@ -56,12 +61,16 @@ fn gateway(text: &str, heard: Instant, requests: u64) -> SubscriberRecord {
     let facts =
         Facts { serving: nested::to_bytes(&serving(&["runtime/eu-west/production"])), ..Facts::default() };
     let traffic = nested::to_bytes(&Traffic { rows: vec![row("production", "*", requests)] });
-    let report = Report { facts: nested::to_bytes(&facts), traffic, ..Report::default() };
+    let report = Report { facts: nested::to_bytes(&facts), traffic: Some(traffic), ..Report::default() };
     record(Identity::gateway(name(text), name("eu-west")), heard, report)
 }
 
 fn agent(text: &str, gateways: &[SubscriberRecord], now: Instant) -> SubscriberRecord {
-    record(Identity::agent(name(text), name("eu-west")), now, report(gateways, now))
+    record(Identity::agent(name(text), name("eu-west")), now, report_of(gateways, now))
+}
+
+fn report_of(gateways: &[SubscriberRecord], now: Instant) -> Report {
+    report(gateways, now, traffic(gateways, now))
 }
 
 /// An agent and whether it is live, with the same of its gateways.
@@ -136,10 +145,10 @@ fn facts_pass_as_received_and_nothing_else_of_a_gateway_does() {
     // Traffic is said once, in the sum. Acks and keys are for control nodes.
     let mut busy = gateway("g", now, 1);
     busy.scopes.insert("runtime/eu-west/production".parse().unwrap(), Default::default());
-    let said = report(&[busy], now);
+    let said = report_of(&[busy], now);
     let heard = nested::of_row("below", &said.below).next().unwrap().unwrap();
     let heard: Heard = nested::read("heard", heard).unwrap();
-    assert!(heard.report.unwrap().traffic.is_empty() && heard.acks.is_empty() && heard.key.is_empty());
+    assert!(heard.report.unwrap().traffic.is_none() && heard.acks.is_empty() && heard.key.is_empty());
 
     let foreign = Identity::gateway(name("g"), name("us-east"));
     let no_gateway = Identity::agent(name("b"), name("eu-west"));
@@ -221,7 +230,7 @@ fn whoever_hears_all_parts_has_the_view_of_the_relay_whenever_it_asked() {
                 if rng.random_bool(0.3) {
                     continue; // it is slow
                 }
-                let parts = ledger.since(*seen, &ALL);
+                let parts = since(&ledger, *seen);
                 *seen = Some(ledger.version());
                 let count = parts.len();
                 for (at, part) in parts.into_iter().enumerate() {
@@ -271,7 +280,7 @@ fn parts_are_bounded() {
     };
     let mut ledger = Ledger::default();
     ledger.set_agents((0..100).map(agent).collect());
-    let parts = ledger.since(None, &ALL);
+    let parts = since(&ledger, None);
     assert!(parts.len() > 3 && parts.iter().all(|part| prost::Message::encoded_len(part) < 300_000));
     let flags: Vec<_> = parts.iter().map(|part| (part.whole, part.more)).collect();
     assert_eq!(flags[0], (true, true));
@@ -308,7 +317,11 @@ fn a_view_that_is_too_large_is_refused() {
 #[test]
 fn an_agent_with_some_environments_hears_of_those_only() {
     let gateway = |text: &str, scopes: &[&str]| {
-        let serving = Serving { not_ready: "runtime/eu-west/secret is missing".into(), ..serving(scopes) };
+        let serving = Serving {
+            not_ready: "runtime/eu-west/secret is missing".into(),
+            ready: false,
+            ..serving(scopes)
+        };
         GatewayLive { name: text.into(), live: true, serving: nested::to_bytes(&serving) }
     };
     let gateways = vec![
@@ -321,16 +334,16 @@ fn an_agent_with_some_environments_hears_of_those_only() {
     ledger.set_agents([(name("a"), told.clone())].into());
     let rows = vec![row("", "", 1), row("sandbox", "*", 2), row("secret", "*", 3)];
     ledger.set_traffic(Traffic { rows: rows.clone() });
-    let all = ledger.since(None, &ALL);
+    let all = since(&ledger, None);
     assert_eq!((&all[0].agents, &all[0].traffic), (&vec![told], &Some(Traffic { rows })));
 
-    let environments = ["sandbox".to_owned()];
-    let some = ledger.since(None, &Limit(&environments));
+    let some: Vec<_> = ledger.since(None, vec!["sandbox".to_owned()]).collect();
     let [agent] = &*some[0].agents else { panic!("{some:?}") };
     assert_eq!((&*agent.name, agent.live, agent.left_out, agent.gateways.len()), ("a", true, 0, 1));
     let of_it: Serving = nested::read("serving", &agent.gateways[0].serving).unwrap();
     let wanted = Serving {
         not_ready: "not ready".into(),
+        ready: false,
         ..serving(&["local/eu-west/sandbox/pods", "runtime/eu-west/sandbox"])
     };
     assert_eq!(of_it, wanted);
@@ -341,11 +354,72 @@ fn an_agent_with_some_environments_hears_of_those_only() {
 fn a_view_that_is_forgotten_is_no_view() {
     let mut hearing = Hearing::default();
     let mut ledger = Ledger::default();
-    assert_eq!(ledger.since(Some(0), &ALL), []);
-    let whole = ledger.since(None, &ALL);
+    assert_eq!(since(&ledger, Some(0)), []);
+    let whole = since(&ledger, None);
     assert_eq!(hearing.take(whole[0].clone()).unwrap(), Some(&RegionView::default()));
     ledger.set_agents([(name("a"), AgentLive { name: "a".into(), ..Default::default() })].into());
     ledger.set_agents(BTreeMap::new());
-    assert_eq!(ledger.since(Some(1), &ALL)[0].forgotten, ["a"]);
-    assert!(ledger.since(None, &ALL)[0].forgotten.is_empty(), "who asks anew knows of none");
+    assert_eq!(since(&ledger, Some(1))[0].forgotten, ["a"]);
+    assert!(since(&ledger, None)[0].forgotten.is_empty(), "who asks anew knows of none");
+}
+
+#[test]
+fn names_of_agents_that_are_gone_are_dropped_and_who_may_hold_them_is_told_all() {
+    let mut ledger = Ledger::default();
+    let agents = |count: usize| -> BTreeMap<Name, AgentLive> {
+        let own = |n: usize| name(&format!("agent-{n}"));
+        (0..count).map(|n| (own(n), AgentLive { name: own(n).to_string(), ..Default::default() })).collect()
+    };
+    ledger.set_agents(agents(MAX_FORGOTTEN + 2));
+    let seen = ledger.version();
+    ledger.set_agents(agents(2));
+    assert_eq!(since(&ledger, Some(seen))[0].forgotten.len(), MAX_FORGOTTEN);
+    let between = ledger.version();
+    ledger.set_agents(agents(1));
+    let part = &since(&ledger, Some(between))[0];
+    assert_eq!((part.whole, part.agents.len(), part.forgotten.len()), (true, 1, 0));
+    assert_eq!(since(&ledger, Some(ledger.version())), []);
+}
+
+#[test]
+fn agents_that_say_most_lose_their_gateways_first() {
+    let agent = |own: &str, gateways: usize| {
+        let gateway =
+            |n: usize| GatewayLive { name: format!("g-{n}"), serving: vec![0; 1_000].into(), live: true };
+        let gateways = (0..gateways).map(gateway).collect();
+        (name(own), AgentLive { name: own.into(), live: true, gateways, left_out: 1 })
+    };
+    let mut agents: BTreeMap<_, _> = [agent("a", 5), agent("b", 20), agent("c", 4), agent("d", 10)].into();
+    let untouched = agents.clone();
+    super::heard::bound(&mut agents, 1 << 20);
+    assert_eq!(agents, untouched);
+    super::heard::bound(&mut agents, 12_000);
+    let told: Vec<_> = agents.values().map(|agent| (agent.gateways.len(), agent.left_out)).collect();
+    assert_eq!(told, [(5, 1), (0, 21), (4, 1), (0, 11)]);
+}
+
+#[test]
+fn a_gateway_speaks_of_environments_that_it_may_learn_and_of_no_others() {
+    let now = Instant::now();
+    let mut liar = gateway("g", now, 7);
+    let scopes = ["runtime/eu-west/production", "runtime/eu-west/sandbox", "no scope"];
+    let facts = Facts { serving: nested::to_bytes(&serving(&scopes)), ..Facts::default() };
+    let rows = vec![row("production", "*", u64::MAX), row("sandbox", "*", 2), row("", "", 9)];
+    let report = Report {
+        facts: nested::to_bytes(&facts),
+        traffic: Some(nested::to_bytes(&Traffic { rows })),
+        ..Report::default()
+    };
+    liar.report = Some((report.clone(), now));
+    let all = limited(Some(Vec::new()), liar.clone());
+    assert_eq!(all.report.unwrap().0, report);
+    assert!(limited(None, liar.clone()).report.is_none(), "it is not admitted any more");
+
+    let some = limited(Some(vec![name("sandbox")]), liar);
+    let told = some.report.as_ref().unwrap();
+    let facts: Facts = nested::read("facts", &told.0.facts).unwrap();
+    let told: Serving = nested::read("serving", &facts.serving).unwrap();
+    assert_eq!(told, serving(&["runtime/eu-west/sandbox"]));
+    let sum: Traffic = nested::read("traffic", &traffic(&[some], now)).unwrap();
+    assert_eq!(sum.rows, [row("sandbox", "*", 2)]);
 }

@@ -109,7 +109,7 @@ mod tests {
         assert!(error.to_string().contains("has not joined yet"), "{error}");
         let error = asked_of("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await.unwrap_err();
         assert!(error.to_string().contains("it is no agent of this release"), "{error}");
-        let page = r#"{"region":"eu-west","agent":"a","agents":[],"traffic":[]}"#;
+        let page = r#"{"region":"eu-west","agent":"a","relays":[],"agents":[],"traffic":[]}"#;
         let length = page.len();
         let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{page}");
         asked_of(&answer).await.unwrap();

@@ -1,6 +1,6 @@
 //! `hanse agent region` for people.
 
-use hanse_agent::{AgentShown, GatewayShown, RegionPage, TrafficShown};
+use hanse_agent::{AgentShown, GatewayShown, RegionPage, RelayShown, TrafficShown};
 
 use super::table;
 
@@ -9,7 +9,12 @@ const OTHERS: &str = "(others)";
 
 /// What an agent knows of its region.
 pub(crate) fn region(page: &RegionPage) -> String {
-    let mut text = format!("region {}  {}\n\n", page.region, source(page));
+    let mut text = format!("region {}, as {} knows it\n", page.region, page.agent);
+    page.relays.iter().for_each(|relay| text += &format!("{}\n", source(relay)));
+    if page.relays.is_empty() {
+        text += "no other relay is known: these are the agents and gateways that it hears itself\n";
+    }
+    text.push('\n');
     text += &table(
         titles(&["AGENT", "GATEWAY", "STATE", "SERVES", "URLS"]),
         page.agents.iter().flat_map(|agent| gateways(agent, &page.region)),
@@ -24,16 +29,14 @@ pub(crate) fn region(page: &RegionPage) -> String {
     text
 }
 
-/// Whom the agent heard it from.
-fn source(page: &RegionPage) -> String {
-    let failure = page.last_failure.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
-    match (&page.relay, page.age_seconds) {
-        (None, _) => format!("{} has heard no relay, and knows its own gateways only{failure}", page.agent),
-        (Some(relay), _) if *relay == page.agent => format!("as the relay {relay} hears it"),
-        (Some(relay), age) => {
-            format!("as the relay {relay} said {} s ago to {}", age.unwrap_or_default(), page.agent)
-        }
-    }
+/// How a relay was heard.
+fn source(relay: &RelayShown) -> String {
+    let age = match relay.age_seconds {
+        Some(age) => format!("heard {age} s ago"),
+        None => "not heard".to_owned(),
+    };
+    let failure = relay.last_failure.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+    format!("relay {}: {age}{failure}", relay.name)
 }
 
 fn gateways<'a>(agent: &'a AgentShown, region: &'a str) -> Vec<Vec<String>> {
@@ -56,10 +59,11 @@ fn gateways<'a>(agent: &'a AgentShown, region: &'a str) -> Vec<Vec<String>> {
 }
 
 fn state(gateway: &GatewayShown) -> String {
-    match (gateway.live, &gateway.not_ready) {
-        (false, _) => "gone".to_owned(),
-        (true, Some(why)) => format!("not ready: {why}"),
-        (true, None) => "ready".to_owned(),
+    match (gateway.live, gateway.ready, &gateway.not_ready) {
+        (false, _, _) => "gone".to_owned(),
+        (true, None, _) => "unknown".to_owned(),
+        (true, Some(true), _) => "ready".to_owned(),
+        (true, Some(false), why) => format!("not ready: {}", why.as_deref().unwrap_or("it does not say why")),
     }
 }
 
@@ -86,8 +90,8 @@ mod tests {
         serde_json::from_value(serde_json::json!({
             "region": "eu-west",
             "agent": "b",
-            "relay": "a",
-            "ageSeconds": 0,
+            "relays": [{"name": "a", "ageSeconds": 0},
+                       {"name": "c", "ageSeconds": 21, "lastFailure": "nothing was heard for 5s"}],
             "agents": [
                 {"name": "b", "live": true, "gateways": [
                     {"name": "gateway-3", "live": true, "ready": true, "urls": [],
@@ -102,7 +106,10 @@ mod tests {
                 {"name": "c", "live": false, "gateways": [
                     {"name": "gateway-4", "live": false, "ready": false, "scopes": [], "urls": []},
                 ]},
-                {"name": "d", "live": true, "gateways": []},
+                {"name": "d", "live": true, "gateways": [
+                    {"name": "gateway-5", "live": true, "scopes": [], "urls": []},
+                ]},
+                {"name": "e", "live": true, "gateways": []},
             ],
             "traffic": [
                 {"environment": "production", "host": "*.example.com", "requestsPerSecond": 1234.56},
@@ -116,14 +123,17 @@ mod tests {
     #[test]
     fn gateways_and_traffic_are_tables() {
         insta::assert_snapshot!(region(&page()), @"
-        region eu-west  as the relay a said 0 s ago to b
+        region eu-west, as b knows it
+        relay a: heard 0 s ago
+        relay c: heard 21 s ago: nothing was heard for 5s
 
         AGENT     GATEWAY    STATE                            SERVES                       URLS
         b         gateway-3  ready                            production/pods, production  -
         a         gateway-1  ready                            production, 9 in all         https://api.example.com http://10.0.0.7:8080
         a         gateway-2  not ready: no configuration yet  -                            -
         c (gone)  gateway-4  gone                             -                            -
-        d         -          -                                -                            -
+        d         gateway-5  unknown                          -                            -
+        e         -          -                                -                            -
         a: 2 more gateways are not named
 
         ENVIRONMENT  HOST           REQUESTS/S
@@ -134,16 +144,12 @@ mod tests {
     }
 
     #[test]
-    fn the_first_line_says_whom_it_is_from() {
-        let first = |change: fn(&mut RegionPage)| {
-            let mut page = page();
-            change(&mut page);
-            region(&page).lines().next().unwrap_or_default().to_owned()
-        };
-        let own = first(|page| page.relay = Some("b".into()));
-        assert_eq!(own, "region eu-west  as the relay b hears it");
-        let alone = first(|page| (page.relay, page.last_failure) = (None, Some("a: it stops".into())));
-        let wanted = "region eu-west  b has heard no relay, and knows its own gateways only: a: it stops";
-        assert_eq!(alone, wanted);
+    fn each_relay_has_a_line() {
+        let mut page = page();
+        let relay = RelayShown { name: "c".into(), age_seconds: None, last_failure: Some("it stops".into()) };
+        page.relays = vec![relay];
+        assert_eq!(region(&page).lines().nth(1), Some("relay c: not heard: it stops"));
+        page.relays.clear();
+        assert!(region(&page).lines().nth(1).unwrap().starts_with("no other relay is known"));
     }
 }

@@ -4,7 +4,7 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use hanse_link::{StoreKey, Wanted};
 use hanse_node::NodeConfig;
-use hanse_runtime::{Cidr, EndpointUrl};
+use hanse_runtime::{Cidr, is_public_url};
 use hanse_topology::{Name, Role};
 use serde::{Deserialize, Serialize};
 
@@ -44,8 +44,6 @@ const MOST_UPSTREAM_CONNECTIONS: usize = 65_536;
 /// URLs that a gateway may advertise: one per scheme, for clients inside and outside. With their length they leave half of what it may say
 /// of itself to its scopes.
 const MOST_ADVERTISED: usize = 4;
-/// The longest of them: a host name of 253 bytes is of no use to clients.
-const MAX_ADVERTISED_BYTES: usize = 200;
 
 /// Every value of a gateway's configuration file. Unknown keys are refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -300,7 +298,11 @@ impl Config {
         if self.advertise.len() > MOST_ADVERTISED {
             return refuse("advertise", "name at most 4 URLs: those that most clients use");
         }
-        if !self.advertise.iter().all(|url| is_advertised(url)) {
+        let is_new = |(at, url): (usize, &String)| !self.advertise[..at].contains(url);
+        if !self.advertise.iter().enumerate().all(is_new) {
+            return refuse("advertise", "a URL stands there twice: name each once");
+        }
+        if !self.advertise.iter().all(|url| is_public_url(url)) {
             return refuse(
                 "advertise",
                 "each is https://HOST or http://HOST, in lower case and with at most 200 characters, without a path: \
@@ -359,13 +361,6 @@ impl Config {
     pub fn worker_count(&self) -> usize {
         self.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |cores| cores.get()))
     }
-}
-
-/// Whether this is a scheme and a host, and a port perhaps.
-fn is_advertised(url: &str) -> bool {
-    let is_path = |(_scheme, rest): (&str, &str)| rest.contains('/');
-    let has_path = url.split_once("://").is_none_or(is_path);
-    url.len() <= MAX_ADVERTISED_BYTES && !has_path && EndpointUrl::parse(url).is_some()
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ impl ReportSize {
     /// The size of a report, read entry by entry: nothing of it is kept.
     pub(crate) fn of(report: &Report) -> Result<Self, InvalidMessage> {
         let Report { facts, below, traffic } = report;
-        let (bytes, traffic) = (facts.len() + below.len(), traffic.len());
+        let (bytes, traffic) = (facts.len() + below.len(), traffic.as_ref().map_or(0, bytes::Bytes::len));
         let mut size = Self { bytes, facts: facts.len(), traffic, ..Self::default() };
         for heard in nested::of_row("report.below", below).take(MAX_REPORTED + 1) {
             size.subscribers += 1;
@@ -192,7 +192,8 @@ mod tests {
         let of_gateway = |bytes| ReportSize::of(&of_itself(bytes)).unwrap().check(Role::Gateway);
         of_gateway(MAX_CONSUMER_REPORT_BYTES).unwrap();
         of_gateway(MAX_CONSUMER_REPORT_BYTES + 1).unwrap_err();
-        let busy = |bytes| Report { traffic: vec![0; bytes].into(), ..of_itself(MAX_CONSUMER_REPORT_BYTES) };
+        let busy =
+            |bytes| Report { traffic: Some(vec![0; bytes].into()), ..of_itself(MAX_CONSUMER_REPORT_BYTES) };
         let of_gateway = |bytes| ReportSize::of(&busy(bytes)).unwrap().check(Role::Gateway);
         of_gateway(MAX_TRAFFIC_BYTES).unwrap();
         let refused = of_gateway(MAX_TRAFFIC_BYTES + 1).unwrap_err().to_string();

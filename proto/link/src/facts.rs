@@ -30,7 +30,7 @@ pub fn own_facts(trust: TrustStatus) -> Facts {
 
 /// A report of one that says this of itself, and this of its subscribers.
 pub fn report_of(facts: &Facts, below: Bytes) -> Report {
-    Report { facts: nested::to_bytes(facts), below, traffic: Bytes::new() }
+    Report { facts: nested::to_bytes(facts), below, traffic: None }
 }
 
 /// What a gateway serves, for its facts: its URLs, and as many of its scopes, in their order, as there is room for.
@@ -41,6 +41,7 @@ pub fn serving(scopes: &[String], urls: &[String], ready: &Result<(), String>) -
         scopes_total: scopes.len() as u64,
         urls: urls.to_vec(),
         not_ready: not_ready.to_owned(),
+        ready: ready.is_ok(),
     };
     let mut left = MAX_SERVING_BYTES.saturating_sub(serving.encoded_len());
     let fits = |scope: &&String| {
@@ -99,11 +100,11 @@ mod tests {
         let urls = vec!["https://a.example".to_owned()];
         let all = serving(&scopes[..2], &urls, &Ok(()));
         assert_eq!(
-            (&all.scopes[..], all.scopes_total, &all.urls, &*all.not_ready),
-            (&scopes[..2], 2, &urls, "")
+            (&all.scopes[..], all.scopes_total, &all.urls, &*all.not_ready, all.ready),
+            (&scopes[..2], 2, &urls, "", true)
         );
         let many = serving(&scopes, &urls, &Err("ä".repeat(1_000)));
-        assert_eq!((many.scopes_total, many.not_ready.len()), (100, MAX_REASON_BYTES));
+        assert_eq!((many.scopes_total, many.not_ready.len(), many.ready), (100, MAX_REASON_BYTES, false));
         assert!(many.encoded_len() <= MAX_SERVING_BYTES);
         let next = &scopes[many.scopes.len()];
         let more =

@@ -47,8 +47,8 @@ pub use metrics::{LinkMetrics, Reason};
 pub use persistence::{Persistence, Persister, keep_offer, kept_offer};
 pub use proven::{Durable, HeldBack, PROVEN_AFTER, ProvenVersions, UNCLEAN_ENDS, ValueHash};
 pub use publisher::{
-    Doorkeeper, NeighbourService, PublisherService, REGION_PROOF, RegionSource, neighbour_service,
-    publisher_service,
+    Doorkeeper, NeighbourService, PublisherService, REGION_PROOF, RegionNews, RegionSource, ToldTo,
+    neighbour_service, publisher_service,
 };
 pub use region_watch::watch_region;
 pub use replicas::{Replicas, ReplicasMut};

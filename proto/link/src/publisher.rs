@@ -3,7 +3,7 @@
 mod region;
 mod stream;
 
-use std::{fmt, future, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, fmt, future, net::SocketAddr, sync::Arc};
 
 use hanse_identity::{Peer, PeerKeys};
 use hanse_process::Shutdown;
@@ -14,7 +14,11 @@ use hanse_proto::sync::{
 };
 use hanse_sync::Freshness;
 use hanse_topology::Identity;
-use tokio::sync::{mpsc, watch};
+use parking_lot::Mutex;
+use tokio::{
+    sync::{mpsc, watch},
+    task::AbortHandle,
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Request, Response, Status, Streaming,
@@ -23,7 +27,7 @@ use tonic::{
 use tracing::{Instrument as _, debug, info_span};
 
 use crate::{Admission, MAX_AGENT_MESSAGE_BYTES, Offer, Reason, Replicas, Subscribers, Unknown};
-pub use region::{REGION_PROOF, RegionSource};
+pub use region::{REGION_PROOF, RegionNews, RegionSource, ToldTo};
 use stream::Stream;
 
 /// Messages that wait for the connection, at most a chunk each. Few: what waits here is no longer coalesced, and more
@@ -40,8 +44,12 @@ pub struct PublisherService {
     name: String,
     /// What is told of the region, to other agents.
     region: Option<Arc<dyn RegionSource>>,
+    watches: Watches,
     shutdown: Shutdown,
 }
+
+/// What tells each agent of the region. Of one agent, the newest watch counts: it cannot hold many large answers.
+type Watches = Arc<Mutex<BTreeMap<Identity, AbortHandle>>>;
 
 impl fmt::Debug for PublisherService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -61,8 +69,9 @@ pub fn publisher_service(
     max_message_bytes: usize,
     shutdown: Shutdown,
 ) -> InterceptedService<SyncServer<PublisherService>, Doorkeeper> {
-    let region = None;
-    let service = PublisherService { replicas, admission, freshness, subscribers, name, region, shutdown };
+    let (region, watches) = (None, Watches::default());
+    let service =
+        PublisherService { replicas, admission, freshness, subscribers, name, region, watches, shutdown };
     let doorkeeper = Doorkeeper(service.clone());
     let server = SyncServer::new(service).max_decoding_message_size(max_message_bytes);
     InterceptedService::new(server, doorkeeper)
@@ -78,8 +87,9 @@ pub fn neighbour_service(
     region: Arc<dyn RegionSource>,
     shutdown: Shutdown,
 ) -> NeighbourService {
-    let region = Some(region);
-    let service = PublisherService { replicas, admission, freshness, subscribers, name, region, shutdown };
+    let (region, watches) = (Some(region), Watches::default());
+    let service =
+        PublisherService { replicas, admission, freshness, subscribers, name, region, watches, shutdown };
     let doorkeeper = Doorkeeper(service.clone());
     let server = NeighboursServer::new(service).max_decoding_message_size(MAX_AGENT_MESSAGE_BYTES);
     InterceptedService::new(server, doorkeeper)
@@ -143,9 +153,11 @@ impl Neighbours for PublisherService {
     ) -> Result<Response<Self::WatchRegionStream>, Status> {
         let Caller { identity, keys, .. } = caller(&request)?;
         let region = self.region.clone().ok_or_else(|| Status::unimplemented("this node knows no region"))?;
-        region.ready().map_err(Status::unavailable)?;
         let (outbound, parts) = mpsc::channel(region::OUTBOUND);
-        tokio::spawn(region::tell(self.clone(), region, (identity, keys), outbound));
+        let watch = tokio::spawn(region::tell(self.clone(), region, (identity.clone(), keys), outbound));
+        if let Some(before) = self.watches.lock().insert(identity, watch.abort_handle()) {
+            before.abort();
+        }
         Ok(Response::new(ReceiverStream::new(parts)))
     }
 }

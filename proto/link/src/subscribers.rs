@@ -66,7 +66,7 @@ impl SubscriberRecord {
             key: key.map(|key| key.to_vec().into()).unwrap_or_default(),
             acks: nested::in_a_row(&acks),
             // Traffic ends at its hearer.
-            report: report.map(|(report, _)| Report { traffic: Bytes::new(), ..report.clone() }),
+            report: report.map(|(report, _)| Report { traffic: None, ..report.clone() }),
         }
     }
 }

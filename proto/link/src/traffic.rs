@@ -2,6 +2,7 @@
 
 use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
+use bytes::Bytes;
 use hanse_proto::{
     nested,
     sync::{Traffic, TrafficRow},
@@ -38,11 +39,16 @@ impl TrafficSum {
         *sum = sum.saturating_add(requests);
     }
 
-    /// Adds what a node said. Words that are no names, and what cannot be read or is larger than it may be, count as not said.
+    /// Adds a Traffic that a node said. One that cannot be read, or is larger than [`MAX_TRAFFIC_BYTES`], is left out.
     pub fn add_said(&mut self, traffic: &[u8]) {
         let fits = traffic.len() <= MAX_TRAFFIC_BYTES;
         let traffic = fits.then(|| nested::read::<Traffic>("report.traffic", traffic).ok()).flatten();
-        for TrafficRow { environment, host, requests } in traffic.unwrap_or_default().rows {
+        self.add_all(traffic.unwrap_or_default());
+    }
+
+    /// Adds rows that a node said. Rows whose environment or host is no name are left out.
+    pub fn add_all(&mut self, traffic: Traffic) {
+        for TrafficRow { environment, host, requests } in traffic.rows {
             let is_environment = environment.is_empty() || Name::new(&environment).is_ok();
             let is_host = host.len() <= MAX_HOST_BYTES && host.bytes().all(|byte| byte.is_ascii_graphic());
             if is_environment && is_host {
@@ -85,6 +91,15 @@ impl TrafficSum {
     }
 }
 
+/// The traffic for the next report of a stream on which `said` was said last: nothing, if that is the same.
+pub(crate) fn if_news(traffic: Option<Bytes>, said: &mut Option<Bytes>) -> Option<Bytes> {
+    if traffic == *said {
+        return None;
+    }
+    said.clone_from(&traffic);
+    traffic
+}
+
 fn row((environment, host): &Place, requests: u64) -> TrafficRow {
     TrafficRow { environment: environment.to_string(), host: host.to_string(), requests }
 }
@@ -101,6 +116,16 @@ mod tests {
 
     fn rows(traffic: &Traffic) -> Vec<(&str, &str, u64)> {
         traffic.rows.iter().map(|row| (&*row.environment, &*row.host, row.requests)).collect()
+    }
+
+    #[test]
+    fn traffic_is_said_when_it_changes() {
+        let mut said = None;
+        let mut next = |traffic: &'static [u8]| if_news(Some(traffic.into()), &mut said);
+        assert_eq!(next(b""), Some(Bytes::new()), "first on a stream, also when there is none");
+        assert_eq!((next(b""), next(b"one")), (None, Some("one".into())));
+        assert_eq!((next(b"one"), next(b"")), (None, Some(Bytes::new())));
+        assert_eq!(if_news(None, &mut None), None, "to a control node");
     }
 
     #[test]

@@ -14,6 +14,17 @@ use crate::path;
 /// The longest host name, in bytes (RFC 1035, section 2.3.4, without the root).
 const MAX_HOST_BYTES: usize = 253;
 
+/// The longest URL that clients are told: a host name of 253 bytes is of no use to them.
+const MAX_PUBLIC_BYTES: usize = 200;
+
+/// Whether clients may be told this URL of a gateway: a scheme and a host, perhaps a port, and no path. An unspecified address, such as
+/// that of a listener for all interfaces, leads nowhere.
+pub fn is_public_url(text: &str) -> bool {
+    let is_unspecified = EndpointUrl::literal(text).is_some_and(|ip| ip.is_unspecified());
+    let is_address = EndpointUrl::parse(text).is_some_and(|url| url.path.is_empty());
+    text.len() <= MAX_PUBLIC_BYTES && is_address && !is_unspecified
+}
+
 /// The parts of an endpoint's URL. They are read once, before a change is proposed, and travel as parts: no gateway reads a URL.
 ///
 /// The text of it is the normal form: what parsers of URLs disagree on is not in it.

@@ -39,7 +39,7 @@ mod upstream;
 pub use access::{Credential, KeyDigest, Plan, Rate, Subscription};
 pub use cidr::{BadCidr, Cidr};
 pub use egress::{Denied, Egress, forms};
-pub use endpoint::{Endpoint, EndpointUrl, is_authority, is_path_byte};
+pub use endpoint::{Endpoint, EndpointUrl, is_authority, is_path_byte, is_public_url};
 pub use endpoints::{Endpoints, EndpointsFrom, MAX_ENDPOINTS};
 pub use features::FEATURES;
 pub use header::{HOP_BY_HOP, HeaderStep, is_protected, may_carry_key};

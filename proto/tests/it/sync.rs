@@ -60,6 +60,7 @@ fn serving() -> Serving {
         scopes_total: 2,
         urls: vec!["https://gateway-1.example".into()],
         not_ready: "draining".into(),
+        ready: true,
     }
 }
 
@@ -156,7 +157,7 @@ fn subscribers_messages() {
             Body::Report(Report {
                 facts: nested::to_bytes(&facts()),
                 below: nested::in_a_row(&[heard()]),
-                traffic: nested::to_bytes(&traffic()),
+                traffic: Some(nested::to_bytes(&traffic())),
             }),
         ),
         ("leave", Body::Leave(Leave { scope: SCOPE.into() })),

@@ -123,12 +123,16 @@ fn advertised_urls_are_a_scheme_a_host_and_a_port() {
         "ftp://a",
         "https://A",
         "https://u@a",
+        "https://a:0",
+        "http://0.0.0.0:8080",
+        "https://[::]",
         &long,
     ] {
         let error = check(&[bad]).unwrap_err();
         assert!(error.starts_with("advertise: each is https://HOST"), "{bad}: {error}");
     }
     assert!(check(&["https://a"; 5]).unwrap_err().contains("at most 4"));
+    assert!(check(&["https://a"; 2]).unwrap_err().contains("twice"));
 }
 
 #[test]

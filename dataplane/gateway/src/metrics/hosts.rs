@@ -77,7 +77,8 @@ impl TrafficWindow {
         for ((environment, pattern), total) in &now {
             let before =
                 self.before.get(&(environment.clone(), pattern.clone())).copied().unwrap_or_default();
-            // A counter that fell is another one: its pattern was gone meanwhile.
+            // A pattern that no Route had meanwhile counts from zero again: a counter that fell. Requests up to the time when the last Route
+            // left are lost, and so are some where the new counter has passed the old one.
             let requests = total.checked_sub(before).unwrap_or(*total);
             let host = match pattern {
                 HostPattern::Any => "*".to_owned(),

@@ -99,7 +99,7 @@ impl Told {
         let Said { serving, traffic } = self.said.borrow().clone();
         let features = FEATURES.iter().map(ToString::to_string).collect();
         let report = report_of(&Facts { features, serving, ..facts }, bytes::Bytes::new());
-        Report { traffic, ..report }
+        Report { traffic: Some(traffic), ..report }
     }
 
     /// Fires when what is served changes.
@@ -129,7 +129,10 @@ mod tests {
     fn said(told: &Told) -> (Serving, Traffic) {
         let report = told.report(Facts::default());
         let facts: Facts = nested::read("facts", &report.facts).unwrap();
-        (nested::read("serving", &facts.serving).unwrap(), nested::read("traffic", &report.traffic).unwrap())
+        (
+            nested::read("serving", &facts.serving).unwrap(),
+            nested::read("traffic", &report.traffic.unwrap()).unwrap(),
+        )
     }
 
     #[tokio::test(start_paused = true)]
@@ -160,7 +163,7 @@ mod tests {
         assert!(fires(&mut changed).await);
         let serving = said(&told).0;
         assert_eq!((&*serving.scopes, serving.scopes_total), (&[scope.to_string()][..], 1));
-        assert_eq!(serving.not_ready, "");
+        assert_eq!((&*serving.not_ready, serving.ready), ("", true));
         use_.send_replace([(scope, at(2))].into());
         assert!(!fires(&mut changed).await, "only the position moved");
 

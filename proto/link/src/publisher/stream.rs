@@ -318,8 +318,12 @@ fn note(
             let copied = |bytes: &[u8]| Bytes::copy_from_slice(bytes);
             let speaks_of_others = record.identity.role == Role::Agent;
             let below = if speaks_of_others { copied(&report.below) } else { Bytes::new() };
-            let traffic = copied(&report.traffic);
-            let report = Report { facts: copied(&report.facts), below, traffic };
+            let facts = copied(&report.facts);
+            let traffic = match &report.traffic {
+                Some(traffic) => Some(copied(traffic)),
+                None => record.report.as_ref().and_then(|(last, _)| last.traffic.clone()),
+            };
+            let report = Report { facts, below, traffic };
             // Ages are part of it: a report about others differs each time. Traffic is none: it is summed now and then.
             let is_same = |last: &Report| (&last.facts, &last.below) == (&report.facts, &report.below);
             let news = record.report.as_ref().is_none_or(|(last, _)| !is_same(last));

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use hanse_proto::sync::{
     PublisherMessage, SubscriberMessage, neighbours_client::NeighboursClient, subscriber_message::Body,
     sync_client::SyncClient,
@@ -26,7 +27,7 @@ use super::{
     acks::{Acks, PROOF_OF_LIFE},
     rota::Rota,
 };
-use crate::{MAX_MESSAGE_BYTES, Reason, ScopeAck, publisher::fires};
+use crate::{MAX_MESSAGE_BYTES, Reason, ScopeAck, publisher::fires, traffic::if_news};
 
 /// How long a publisher may take to accept a stream, once connected.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -78,6 +79,8 @@ pub(super) struct Link<'a> {
     acks: Acks,
     reported: Option<Instant>,
     report_asked: bool,
+    /// The traffic that was said last. It is said again when it changes: every 10 s, while reports go every second.
+    traffic_said: Option<Bytes>,
 }
 
 impl<'a> Link<'a> {
@@ -118,6 +121,7 @@ impl<'a> Link<'a> {
             acks: Acks::default(),
             reported: None,
             report_asked: true,
+            traffic_said: None,
         };
         debug!(publisher = address, identity = %link.task.options.identity, "connected");
         for effect in effects {
@@ -266,7 +270,8 @@ impl<'a> Link<'a> {
             None if due && idle => Some(Default::default()),
             Some(_) | None => None,
         };
-        if let Some(report) = report {
+        if let Some(mut report) = report {
+            report.traffic = if_news(report.traffic, &mut self.traffic_said);
             self.pending.push_back(message(Body::Report(report)));
             self.reported = Some(now);
             self.report_asked = false;

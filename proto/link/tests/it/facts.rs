@@ -66,3 +66,32 @@ async fn a_fact_that_relays_do_not_know_reaches_the_far_end() {
     let passed_on = record.to_heard(std::time::Instant::now(), None, &mut 0);
     assert_eq!(passed_on.report, record.report.map(|(report, _)| report));
 }
+
+/// Traffic is said once for each span, and reports come every second.
+#[tokio::test]
+async fn traffic_counts_until_it_is_said_anew() {
+    let federation = Federation::new();
+    let control = Publisher::new(agent("agent-1"));
+    control.put(1, "a", "1");
+    let serving = federation.serve(&control, None).await;
+    let (sender, _stream) = open(&federation, &serving, &gateway("g")).await;
+    say(&sender, Body::Introduction(Introduction::default())).await;
+    let report = |facts: &'static [u8], traffic: Option<&'static [u8]>| {
+        Body::Report(Report { facts: facts.into(), traffic: traffic.map(Into::into), ..Report::default() })
+    };
+    let held = |facts: &'static [u8], traffic: &'static [u8]| {
+        move |control: &Publisher| {
+            let record = control.subscribers.snapshot().pop();
+            let report = record.and_then(|record| record.report);
+            report.is_some_and(|(report, _)| {
+                report.facts == facts && report.traffic.as_deref() == Some(traffic)
+            })
+        }
+    };
+    say(&sender, report(b"", Some(b"one"))).await;
+    eventually("it is held", || held(b"", b"one")(&control)).await;
+    say(&sender, report(&[0xf8, 7, 1], None)).await;
+    eventually("a report without it leaves it", || held(&[0xf8, 7, 1], b"one")(&control)).await;
+    say(&sender, report(b"", Some(b""))).await;
+    eventually("an empty one takes its place", || held(b"", b"")(&control)).await;
+}
