@@ -206,6 +206,23 @@ fn an_upstream_that_others_use_is_not_changed() {
 }
 
 #[test]
+fn an_upstream_that_gets_its_endpoints_from_an_origin_gets_no_url() {
+    let refers = || {
+        let mut spec = upstream(&["http://one"]);
+        spec["endpointsFrom"] = json!({"origin": "east", "name": "pods"});
+        spec
+    };
+    // Of a Binding that is there, and of one that is made.
+    let made = empty().with_api(api(&["/a"]));
+    for observed in [in_production(), made] {
+        let observed = observed.with_upstream("orders-production", refers());
+        let tried = import(&["http://two"], "production").plan(&observed);
+        refused(tried, Exit::Conflict, &["gets its endpoints from east/pods"]);
+        import(&[], "production").plan(&observed).unwrap();
+    }
+}
+
+#[test]
 fn other_apis_are_not_changed() {
     let tried = |changes: Value| -> Applied {
         serde_json::from_value(json!({"revision": 1, "changes": changes})).unwrap()

@@ -425,6 +425,29 @@ fn happens(replicas: &Replicas, revision: u64, event: &Event, oracle: &mut Oracl
     }
 }
 
+#[test]
+fn what_was_barred_meanwhile_does_not_come_back() {
+    let replicas = Replicas::remembering(Default::default());
+    let mut first = vec![listener("production", &[])];
+    first.extend(ROUTES.iter().flat_map(|name| api(name)));
+    replicas.update(&scope("production"), |replica| replica.advance(position(1, 1), first, vec![])).unwrap();
+    let (mut bench, mut oracle, mut revision) = (Bench::over(&replicas), Oracle::default(), 1);
+    // A good set, a bad one that comes while none is allowed, and the permission.
+    for (event, goes_to) in [
+        (Event::Upstream(0, true, Some(0)), "http://own"),
+        (Event::Allows(true), "http://own"),
+        (Event::Set(0, Some(1)), "http://x"),
+        (Event::Allows(false), "http://own"),
+        (Event::Set(0, None), "http://own"),
+        (Event::Allows(true), "http://own"),
+    ] {
+        revision += 1;
+        happens(&replicas, revision, &event, &mut oracle);
+        assert_eq!(bench.step()[0], [goes_to], "after {event:?}");
+        assert_eq!(Bench::over(&replicas).step()[0], [goes_to], "after {event:?} and a restart");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
