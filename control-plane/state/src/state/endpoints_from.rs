@@ -122,7 +122,7 @@ mod tests {
         let accepted = world.put(&origin("eu-west", "Route", "default"));
         let idle = "spec.endpointsFrom.origin: endpoints pets of Origin east are not used: the Origin has no";
         let kinds = format!("{idle} `Endpoints` in its `kinds`; add it");
-        assert_eq!(told(&world, "Upstream backend"), [kinds.clone()]);
+        assert_eq!(told(&world, "Upstream backend"), std::slice::from_ref(&kinds));
         let after = world.state.unserved_after(&world.state, &accepted.changes, usize::MAX, None);
         assert!(after.iter().any(|one| kinds.ends_with(&one.detail)), "{after:?}");
 
