@@ -45,10 +45,10 @@ fn the_region_prints_a_table_and_one_line_with_every_figure() -> Result<()> {
         ] {
             positive(&region, &format!("/{of}/{figure}"))?;
         }
-        assert_eq!(region[of]["streams_per_agent"], 4, "three relays and a control node: {region}");
+        assert_eq!(region[of]["streams_per_agent"], 7, "three relays, twice, and a control node: {region}");
     }
-    // All others, the two relays, the two holders and a control node.
-    assert_eq!(region["measured"]["streams_per_relay"], 6 + 2 + 2 + 1, "{region}");
+    // All others, twice, the two relays, twice, the two holders and a control node.
+    assert_eq!(region["measured"]["streams_per_relay"], 2 * 6 + 2 * 2 + 2 + 1, "{region}");
     positive(&region, "/measured/memory_per_relay_bytes")?;
     for row in
         ["streams of a relay", "local change → all agents, p99", "all restart: all follow three relays"]

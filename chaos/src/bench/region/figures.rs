@@ -16,9 +16,9 @@ const RESOURCE_BYTES: usize = 250;
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Figures {
     pub(super) agents: usize,
-    /// Of an agent that is neither relay nor holder, the one to a control node among them.
+    /// Of an agent that is neither relay nor holder: one to a control node, and two to each relay, to follow it and to watch the region.
     pub(super) streams_per_agent: usize,
-    /// Of the relay that has most: those that it serves, and those that it follows.
+    /// Of the relay that has most: those that it serves, and its own as of any agent.
     pub(super) streams_per_relay: usize,
     /// Of an agent that is no relay: the growth of the process that runs them, divided.
     pub(super) memory_per_agent_bytes: u64,

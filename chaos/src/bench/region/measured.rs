@@ -185,12 +185,12 @@ impl Running {
 
         for address in relays.values() {
             let follows = page_of(&self.world, *address).await?["links"].as_array().map_or(0, Vec::len);
-            let streams = sockets::served(*address)? + follows + 1;
+            let streams = sockets::served(*address)? + follows + (RELAYS - 1) + 1;
             figures.streams_per_relay = figures.streams_per_relay.max(streams);
         }
         let other = &self.agents.last().context("an agent")?.config;
         let follows = page(&self.world, &other.listen.admin).await?["links"].as_array().map_or(0, Vec::len);
-        figures.streams_per_agent = follows + 1;
+        figures.streams_per_agent = follows + RELAYS + 1;
 
         let in_process = resident_bytes(std::process::id())?.saturating_sub(before);
         let mut of_relays = 0;

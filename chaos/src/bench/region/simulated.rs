@@ -16,6 +16,10 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// After which a region is quiet, likewise.
 const SETTLED: Duration = Duration::from_secs(3);
 
+/// The streams of an agent that are not simulated: one to a control node, and one to each relay that tells it of the region. A relay has
+/// one less, and serves one to every other agent.
+const UNSIMULATED: usize = RELAYS + 1;
+
 /// Measures.
 pub(super) fn measure(options: &RegionOptions) -> Result<Figures> {
     let before = resident_bytes(std::process::id())?;
@@ -26,9 +30,10 @@ pub(super) fn measure(options: &RegionOptions) -> Result<Figures> {
     }
     let mut figures = Figures {
         agents: options.simulated,
-        // One to a control node, which is not simulated.
-        streams_per_agent: RELAYS + 1,
-        streams_per_relay: (0..RELAYS).map(|relay| region.links_of(relay) + 1).max().unwrap_or_default(),
+        streams_per_agent: RELAYS + UNSIMULATED,
+        streams_per_relay: (0..RELAYS).map(|relay| region.links_of(relay)).max().unwrap_or_default()
+            + (options.simulated - 1)
+            + (UNSIMULATED - 1),
         ..Figures::default()
     };
     region.pass(SETTLED)?;
@@ -68,8 +73,8 @@ mod tests {
         let figures = measure(&options).unwrap();
         // From a holder to a relay, and from there to the others.
         assert_eq!((figures.change_to_all_p50_ms, figures.relay_killed_change_to_all_ms), (2.0, 2.0));
-        // 19 agents, two relays, two holders and a control node.
-        assert_eq!((figures.streams_per_agent, figures.streams_per_relay), (4, 19 + 2 + 2 + 1));
+        // To and from 19 agents, to two relays, twice, two holders and a control node.
+        assert_eq!((figures.streams_per_agent, figures.streams_per_relay), (7, 2 * 19 + 2 * 2 + 2 + 1));
         assert!(figures.idle_bytes_per_second_per_relay > figures.idle_bytes_per_second_per_agent);
         assert!(figures.restarted_linked_ms > 0.0 && figures.restarted_change_to_all_ms >= 2.0);
     }
