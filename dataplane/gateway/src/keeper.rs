@@ -8,6 +8,7 @@ mod kept_scope;
 mod local;
 mod local_wait;
 mod news;
+mod seed;
 pub(crate) mod stand_in;
 
 use std::{
@@ -17,7 +18,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use hanse_link::{InUse, LinkStatus, PROVEN_AFTER, ProvenVersions, Quarantine, Replicas};
+use hanse_link::{InUse, LinkStatus, ProvenVersions, Quarantine, Replicas};
 use hanse_process::{Pulse, Shutdown, sleep_until};
 use hanse_sync::{Changes, ReplicaMap};
 use hanse_topology::{Name, Position, ScopeId};
@@ -36,6 +37,7 @@ use kept_scope::KeptScope;
 pub(crate) use kept_scope::ScopeSummary;
 use local_wait::{Missing, waited_until};
 use news::{Content, Kept, News};
+pub(crate) use seed::KeeperSeed;
 
 /// How often old tables are looked at: requests that began on one are decided within microseconds.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -70,16 +72,6 @@ pub(crate) struct TableKeeper {
     /// Which versions are proven, and which are held back.
     proven: ProvenVersions,
     /// Beaten while the task turns.
-    pulse: Pulse,
-}
-
-/// A [`TableKeeper`] that does not know its link yet: the link reports what is served, and so is made after it.
-pub(crate) struct KeeperSeed {
-    replicas: Replicas,
-    environments: Vec<Name>,
-    complete: bool,
-    handle: Published,
-    proven: ProvenVersions,
     pulse: Pulse,
 }
 
@@ -260,80 +252,6 @@ impl TableKeeper {
         let wanted = |name: &Name| self.environments.is_empty() || self.environments.contains(name);
         let offered = &self.link.borrow().offered;
         offered.iter().filter(|scope| scope.environment().is_some_and(wanted)).cloned().collect()
-    }
-}
-
-impl KeeperSeed {
-    /// A task over these replicas, which hold what of the link's offer these `environments` (none: all) want.
-    pub(crate) fn new(
-        replicas: Replicas,
-        environments: Vec<Name>,
-        metrics: Arc<GatewayMetrics>,
-    ) -> (Self, KeeperHandle) {
-        let handle = Published {
-            table: Arc::default(),
-            effective: watch::Sender::default(),
-            ready: watch::Sender::new(Err(NOTHING.to_owned())),
-            summary: Arc::default(),
-            endpoints: Endpoints::default(),
-            counters: ApiCounters::default(),
-            metrics,
-            whole: Arc::new(|| ()),
-            #[cfg(test)]
-            faults: Arc::default(),
-        };
-        let seen = KeeperHandle {
-            table: handle.table.clone(),
-            effective: handle.effective.subscribe(),
-            ready: handle.ready.subscribe(),
-            summary: handle.summary.clone(),
-            endpoints: handle.endpoints.clone(),
-            hosts: handle.counters.hosts.clone(),
-            #[cfg(test)]
-            faults: handle.faults.clone(),
-        };
-        let proven = ProvenVersions::unkept(PROVEN_AFTER);
-        (Self { replicas, environments, complete: false, handle, proven, pulse: Pulse::new() }, seen)
-    }
-
-    /// Says that the replicas hold all that an earlier process was complete with. It is served, also while offered scopes are
-    /// missing.
-    pub(crate) fn resuming(self) -> Self {
-        Self { complete: true, ..self }
-    }
-
-    /// Serves only what this allows, and has it proven.
-    pub(crate) fn proving(self, proven: ProvenVersions) -> Self {
-        Self { proven, ..self }
-    }
-
-    /// Calls this when the replicas hold all that is awaited for the first time, before any of it is served: a client that is
-    /// served may count on it.
-    pub(crate) fn noting(mut self, whole: impl Fn() + Send + Sync + 'static) -> Self {
-        self.handle.whole = Arc::new(whole);
-        self
-    }
-
-    /// Beats this pulse while it turns, whether or not there is something to compile.
-    pub(crate) fn beating(self, pulse: Pulse) -> Self {
-        Self { pulse, ..self }
-    }
-
-    /// The task, once there is a link.
-    pub(crate) fn over(self, link: watch::Receiver<LinkStatus>) -> TableKeeper {
-        let Self { replicas, environments, complete, handle, proven, pulse } = self;
-        let state = Keeping::over(&handle);
-        TableKeeper {
-            replicas,
-            link,
-            environments,
-            state,
-            complete,
-            local_until: None,
-            handle,
-            proven,
-            pulse,
-        }
     }
 }
 
