@@ -13,7 +13,7 @@ use hanse_link::{
     EffectiveSource, LinkStatus, ReplicaMap, Replicas, ReportSource, Service, SubscriberOptions,
     SubscriberTask, Wanted,
 };
-use hanse_local::{Directory, DirectoryReader, HeldBy, HoldingHandle, Merge, Origins, Target, followed};
+use hanse_local::{Directory, DirectoryReader, HoldingHandle, Merge, Origins, Target, followed};
 use hanse_process::{Shutdown, Supervisor, telemetry};
 use hanse_sync::Heads;
 use hanse_topology::{Identity, Name, Position};
@@ -170,7 +170,7 @@ impl Links {
         };
         let heads: Arc<dyn Heads> = match target.is_relay {
             true => Arc::new(origins.clone()),
-            false => Arc::new(HeldBy { origins: origins.clone(), holder: name.clone() }),
+            false => Arc::new(origins.of_holder(name.clone())),
         };
         // As far as the agent is itself, so that nothing is sent that it has.
         let hub = replicas.copy_of(|scope| scope.is_local() && heads.wants(scope));

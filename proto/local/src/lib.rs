@@ -6,7 +6,7 @@
 //! - `head`: what is signed, and how a lineage is bound to a key.
 //! - [`Origins`]: the Origins that a node knows, and so the heads that it believes. [`OriginKeeper`] reads them from the node's own
 //!   `runtime` scopes, and drops local scopes whose Origin has gone.
-//! - [`Merge`]: which of the heads that links bring an agent takes. [`HeldBy`] says what a link asks for of a holder.
+//! - [`Merge`]: which of the heads that links bring an agent takes. [`Origins::of_holder`] says what a link asks for of a holder.
 //! - [`Holder`]: when an agent publishes, takes over, and stops: pure. [`Holding`] is the task around it.
 //!
 //! - [`Directory`]: the agents of a region. [`followed`] says which of them an agent follows: pure.
@@ -16,7 +16,6 @@
 mod directory;
 mod forge;
 mod head;
-mod held_by;
 mod holder;
 mod holding;
 mod keeper;
@@ -31,7 +30,6 @@ mod world;
 
 pub use directory::{Directory, DirectoryReader, Target, followed};
 pub use head::{sign, verify};
-pub use held_by::HeldBy;
 pub use holder::{Draw, Holder, Publication, Reason, Seen, Step};
 pub use holding::{Holding, HoldingHandle, Wish, Wishes};
 pub use keeper::OriginKeeper;

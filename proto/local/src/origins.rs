@@ -17,7 +17,11 @@ use crate::{head, seeded::seeded};
 
 /// The Origins that a node knows, by the local scope of each. Cloning shares them.
 #[derive(Clone)]
-pub struct Origins(Arc<Shared>);
+pub struct Origins {
+    shared: Arc<Shared>,
+    /// Only scopes of this holder are wanted; none: all.
+    holder: Option<Name>,
+}
 
 struct Shared {
     known: RwLock<BTreeMap<ScopeId, Arc<Origin>>>,
@@ -29,7 +33,7 @@ struct Shared {
 
 impl fmt::Debug for Origins {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.known.read().keys().map(ScopeId::to_string)).finish()
+        f.debug_set().entries(self.shared.known.read().keys().map(ScopeId::to_string)).finish()
     }
 }
 
@@ -37,12 +41,19 @@ impl Origins {
     /// None yet.
     pub(crate) fn new(trust: LiveTrust) -> Self {
         let (changed, held) = Default::default();
-        Self(Arc::new(Shared { known: RwLock::default(), trust, changed, held }))
+        let shared = Arc::new(Shared { known: RwLock::default(), trust, changed, held });
+        Self { shared, holder: None }
+    }
+
+    /// The same for a link to a holder that is no relay: it wants the local scopes whose Origin names that holder. Everything else comes
+    /// from relays: a relay that took the same scopes from fifty holders would have fifty copies of them.
+    pub fn of_holder(&self, holder: Name) -> Self {
+        Self { holder: Some(holder), ..self.clone() }
     }
 
     /// The Origin of a local scope.
     pub fn get(&self, scope: &ScopeId) -> Option<Arc<Origin>> {
-        self.0.known.read().get(scope).cloned()
+        self.shared.known.read().get(scope).cloned()
     }
 
     /// The Origin of a local scope, if the agent with this key is a holder now; else why it is none.
@@ -53,7 +64,7 @@ impl Origins {
             named.ok_or_else(|| format!("its Origin names no holder with the key {}", hex::encode(key)))?;
         let name = Name::new(&holder.name).map_err(|_| format!("{:?} names no agent", holder.name))?;
         let agent = Identity::agent(name, scope.region().clone());
-        match self.0.trust.refuses_peer(&agent, &[*key]) {
+        match self.shared.trust.refuses_peer(&agent, &[*key]) {
             true => Err(format!("{agent} is revoked")),
             false => Ok(origin),
         }
@@ -70,28 +81,28 @@ impl Origins {
 
     /// Fires when others are revoked than before: other heads are believed then.
     pub fn refused(&self) -> watch::Receiver<Arc<Refused>> {
-        self.0.trust.refused()
+        self.shared.trust.refused()
     }
 
     /// The names of all agents that hold an Origin.
     pub fn holders(&self) -> BTreeSet<Name> {
-        let known = self.0.known.read();
+        let known = self.shared.known.read();
         let holders = known.values().flat_map(|origin| &origin.holders);
         holders.filter_map(|holder| Name::new(&holder.name).ok()).collect()
     }
 
     /// Fires when an Origin comes, changes or goes.
     pub fn changed(&self) -> watch::Receiver<u64> {
-        self.0.changed.subscribe()
+        self.shared.changed.subscribe()
     }
 
     /// The local scopes of which the node holds a head that it believes: it may pass these on.
     pub fn held(&self) -> watch::Receiver<BTreeSet<ScopeId>> {
-        self.0.held.subscribe()
+        self.shared.held.subscribe()
     }
 
     pub(crate) fn set_held(&self, held: BTreeSet<ScopeId>) {
-        self.0.held.send_if_modified(|before| {
+        self.shared.held.send_if_modified(|before| {
             let is_news = *before != held;
             *before = held;
             is_news
@@ -100,16 +111,20 @@ impl Origins {
 
     /// Changes what is known. `change` says whether it did.
     pub(crate) fn update(&self, change: impl FnOnce(&mut BTreeMap<ScopeId, Arc<Origin>>) -> bool) {
-        let changed = change(&mut self.0.known.write());
+        let changed = change(&mut self.shared.known.write());
         if changed {
-            self.0.changed.send_modify(|version| *version += 1);
+            self.shared.changed.send_modify(|version| *version += 1);
         }
     }
 }
 
 impl Heads for Origins {
     fn wants(&self, scope: &ScopeId) -> bool {
-        self.0.known.read().contains_key(scope)
+        let known = self.shared.known.read();
+        let names = |origin: &Arc<Origin>, holder: &Name| {
+            origin.holders.iter().any(|own| own.name == holder.as_str())
+        };
+        known.get(scope).is_some_and(|origin| self.holder.as_ref().is_none_or(|holder| names(origin, holder)))
     }
 
     fn is_holders(

@@ -68,3 +68,39 @@ fn a_head_of_an_origin_that_was_deleted_is_none_of_the_next_of_its_name() {
     let why = "its lineage is of another holder, or of an Origin that was deleted";
     assert_eq!(judge(), Err(Disbelief::Unknown(why.to_owned())));
 }
+
+#[test]
+fn scopes_of_a_holder_are_wanted_and_others_are_not() {
+    use hanse_identity::Authority;
+    use hanse_link::Replicas;
+    use hanse_proto::runtime::{Holder, Origin, Resource, resource::Kind};
+    use prost::Message as _;
+
+    let hub = Replicas::new();
+    let origin = |name: &str, holders: &[&str]| {
+        let holder = |name: &&str| Holder { name: (*name).to_owned(), key: vec![7; 32].into() };
+        let origin = Origin {
+            name: name.to_owned(),
+            organizations: vec!["shop".to_owned()],
+            kinds: vec!["route".to_owned()],
+            holders: holders.iter().map(holder).collect(),
+            made_at_ms: 1,
+        };
+        let resource = Resource { kind: Some(Kind::Origin(origin)), requires: Vec::new() };
+        (format!("origin/{name}").into(), resource.encode_to_vec().into())
+    };
+    let lineage = Lineage { generation: 1, id: [7; 16], parent: None };
+    let content = vec![origin("pods", &["a", "b"]), origin("jobs", &["b"])];
+    hub.update(&"runtime/eu-west/production".parse().unwrap(), |replica| {
+        replica.advance(Position { lineage, revision: 1 }, content, Vec::new())
+    })
+    .unwrap();
+    let root = Authority::new_root().unwrap();
+    let (_keeper, origins) = OriginKeeper::new(hub, root.trust_anchor().unwrap().into());
+    let heads = origins.of_holder(Name::new("a").unwrap());
+    for (origin, wanted) in [("pods", true), ("jobs", false), ("gone", false)] {
+        let scope = format!("local/eu-west/production/{origin}").parse().unwrap();
+        assert_eq!(heads.wants(&scope), wanted, "{origin}");
+        assert_eq!(origins.wants(&scope), origin != "gone", "of a relay all are wanted");
+    }
+}

@@ -3,7 +3,7 @@
 use hanse_sync::{Head, Record};
 
 use super::{control::Offer, *};
-use crate::{Directory, DirectoryReader, HeldBy, Target, followed};
+use crate::{Directory, DirectoryReader, Target, followed};
 
 pub(super) const AGENTS: usize = 6;
 /// The agents of the gateways: one that is a holder, one that is a relay, and one that is neither.
@@ -183,7 +183,7 @@ impl Node {
             let origins = process.origins.clone();
             let heads: Arc<dyn Heads> = match target.is_relay {
                 true => Arc::new(origins.clone()),
-                false => Arc::new(HeldBy { origins: origins.clone(), holder: agent_name(agent) }),
+                false => Arc::new(origins.of_holder(agent_name(agent))),
             };
             let link = process.hub.copy_of(|scope| scope.is_local() && heads.wants(scope));
             let (own, holding) = (process.hub.clone(), process.handle.clone());
