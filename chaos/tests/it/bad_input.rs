@@ -4,6 +4,8 @@ use anyhow::{Context, Result};
 use hanse_chaos::{Client, Federation};
 use serde::Deserialize;
 
+use crate::dump::parts;
+
 /// Applies, expects the exit code and these words on standard error, and that the state did not move.
 fn refused(
     federation: &Federation,
@@ -12,19 +14,23 @@ fn refused(
     code: i32,
     words: &[&str],
 ) -> Result<()> {
-    let before = revision(federation)?;
+    let before = resources(federation)?;
+    assert!(!before.is_empty(), "the dump has parts to compare");
     let ran = federation.cli_with_input(arguments, input)?;
     assert_eq!(ran.code, code, "{arguments:?}\n{input:.400}\n{ran:?}");
     for word in words {
         assert!(ran.stderr.contains(word), "{word:?} is missing in: {}", ran.stderr);
     }
-    assert_eq!(revision(federation)?, before, "nothing was applied: {arguments:?}");
+    assert_eq!(resources(federation)?, before, "nothing was applied: {arguments:?}");
     Ok(())
 }
 
-fn revision(federation: &Federation) -> Result<u64> {
-    let listed: serde_json::Value = serde_json::from_str(&federation.ok(&["get", "apis", "-o", "json"])?)?;
-    listed["revision"].as_u64().context("lists carry the revision")
+/// Everything operators wrote, as a dump says it. Not the revision: reconcilers of the control plane make revisions, too.
+fn resources(federation: &Federation) -> Result<Vec<(String, String)>> {
+    let dir = tempfile::tempdir()?;
+    let dump = dir.path().join("dump");
+    federation.ok(&["dump", "-o", dump.to_str().context("a plain path")?])?;
+    parts(&dump)
 }
 
 const APPLY: &[&str] = &["apply", "-f", "-"];

@@ -17,7 +17,7 @@ fn document(version: &str, path: &str) -> String {
 }
 
 /// The files of the parts of a dump, in order.
-fn parts(dir: &Path) -> Result<Vec<(String, String)>> {
+pub(crate) fn parts(dir: &Path) -> Result<Vec<(String, String)>> {
     let mut parts = Vec::new();
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
