@@ -1,9 +1,10 @@
-//! Which regions a name leads to, and whether a region may take over.
+//! Which regions a name leads to, whether a region may take over, and how a plan moves from one region to another.
 //!
 //! - [`answer`]: a host, its regions' health and a client → the regions that answer. A chain of rules, of which each narrows
 //!   what the one before left, and of which none leaves nothing. [`Trace`] tells each rule with what it looked at.
 //! - [`default_answer`]: the same without a client and without health; [`fallback`]: when no answer could be made.
 //! - [`readiness`]: what is known of a standby → whether it is ready, rule by rule.
+//! - [`shift`]: a plan, its present decision and a wish → the next decision, or why there is none.
 //!
 //! Nothing here does I/O. Nothing here knows DNS messages, protobuf or a clock: times and chance are arguments. Equal inputs
 //! give equal answers, in any order and on any machine, because everything is computed with integers.
@@ -18,6 +19,7 @@ mod readiness;
 mod seeded;
 mod seen;
 mod set;
+mod shift;
 mod spot;
 mod trace;
 
@@ -28,6 +30,7 @@ pub use readiness::{
 };
 pub use seen::{Health, Place, Places, Seen, WORD_COUNTS, Word};
 pub use set::MAX_CANDIDATES;
+pub use shift::{Decided, Epoch, Failover, Plan, Refusal, Share, Wanted, What, shift};
 pub use spot::Spot;
 pub use trace::{Left, Line, Trace};
 
@@ -39,5 +42,9 @@ pub mod rules {
             UNKNOWN_STAYS, WEIGHTED, WOULD_EMPTY,
         },
         readiness::{CAPACITY, CERTIFICATES, HEALTH, HEARD, QUARANTINE, SYNC},
+        shift::{
+            ALREADY_THERE, FROZEN, NOT_FROZEN, NOT_READY, OLD_EPOCH, REASON, STEP_ORDER, STEPS,
+            UNKNOWN_REGION,
+        },
     };
 }
