@@ -62,7 +62,8 @@ pub(super) fn steps<T: Trace>(
     }
 }
 
-/// The nearest. Where neither the client's place nor any region's is known, no distance is, and `default` counts.
+/// The nearest of the regions whose place is known. `default` counts where the client's place is not known, or that of no
+/// region left.
 fn geo<T: Trace>(chain: &mut Chain<'_, T>, at: usize, default: Set, spot: Option<Spot>) {
     let (host, before) = (chain.host, chain.left);
     let apart = |at: usize| Some(host.candidates()[at].spot?.apart(&spot?));
