@@ -1,0 +1,57 @@
+//! Which regions can answer, and may.
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use super::{Chain, Rule, each};
+use crate::{Candidate, Places, Trace, set::Set};
+
+/// A region without an address is no candidate.
+///
+/// AWS, October 2025: the record of a regional endpoint was left without an address, and clients were answered with nothing.
+pub const NO_ADDRESS: &str = "no-address";
+
+/// A region that does not serve is no candidate: the plan leads no client there, or the region is drained.
+///
+/// AWS, October 2025: a clean-up deleted the plan that was in force, and nothing was left. Here the last region stays, as with
+/// every rule.
+pub const NOT_SERVING: &str = "not-serving";
+
+/// A candidate's addresses: those that operators gave, or else those that its gateways advertise.
+pub(super) fn addresses<'a>(
+    candidate: &'a Candidate,
+    places: &'a Places,
+) -> impl Iterator<Item = IpAddr> + use<'a> {
+    known(candidate, places).into_iter().flat_map(BTreeSet::iter).copied()
+}
+
+fn known<'a>(candidate: &'a Candidate, places: &'a Places) -> Option<&'a BTreeSet<IpAddr>> {
+    let given = Some(&candidate.addresses);
+    let advertised = || places.get(&candidate.region).map(|place| &place.addresses);
+    given.filter(|given| !given.is_empty()).or_else(advertised)
+}
+
+/// Where the chain starts. Without any address there is nothing to answer with.
+pub(super) fn with_address<T: Trace>(chain: &mut Chain<'_, T>, places: &Places) {
+    let host = chain.host;
+    let all: Set = (0..host.candidates().len()).collect();
+    chain.left =
+        all.filter(|at| known(&host.candidates()[at], places).is_some_and(|known| !known.is_empty()));
+    chain.tell(NO_ADDRESS, None, || {
+        each(host, all, |_, candidate| match addresses(candidate, places).count() {
+            0 => "has no address".to_owned(),
+            count if candidate.addresses.is_empty() => format!("advertises {count}"),
+            count => format!("was given {count}"),
+        })
+    });
+}
+
+pub(super) fn serving<T: Trace>(chain: &mut Chain<'_, T>) {
+    let (host, before) = (chain.host, chain.left);
+    let serving = before.filter(|at| host.candidates()[at].percent > 0);
+    chain.narrow(Rule::named(NOT_SERVING), serving, || {
+        each(host, before, |_, Candidate { percent, why, .. }| match why.as_str() {
+            "" => format!("{percent}%"),
+            why => format!("{percent}% ({why})"),
+        })
+    });
+}
