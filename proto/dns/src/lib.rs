@@ -1,0 +1,37 @@
+//! Messages of DNS for an authoritative responder: bytes in, bytes out.
+//!
+//! This crate knows no zones. It reads what a client asked, writes the answer that the responder decided on, and signs it.
+//!
+//! - [`Query`]: bytes → what is asked, or [`Malformed`] with the reply that it gets.
+//! - [`Answer`]: records and a response code → bytes that fit.
+//! - [`cookie`]: which clients are who they say.
+//! - [`tsig`]: signatures with a shared key, of one message and of a chain.
+//!
+//! Nothing else in the workspace names `hickory-proto`, whose names and records are passed on here.
+
+mod answer;
+pub mod cookie;
+mod ecs;
+mod edns;
+mod message;
+mod name;
+mod query;
+mod reply;
+mod request;
+mod seeded;
+#[cfg(test)]
+mod testbed;
+pub mod tsig;
+
+pub use answer::{Answer, Carrier, Echo};
+pub use cookie::Cookie;
+pub use ecs::Ecs;
+pub use edns::{Edns, MAX_UDP};
+pub use hickory_proto::{
+    op::ResponseCode,
+    rr::{DNSClass, Name, RData, Record, RecordType, rdata},
+};
+pub use name::{BadName, absolute};
+pub use query::{Malformed, Opcode, Problem, Query};
+pub use reply::{BadReply, Reply};
+pub use request::{Question, Request};
