@@ -4,7 +4,7 @@
 //!
 //! - [`Query`]: bytes → what is asked, or [`Malformed`] with the reply that it gets.
 //! - [`Answer`]: records and a response code → bytes that fit.
-//! - [`cookie`]: which clients are who they say.
+//! - [`cookie`], [`Limiter`]: which clients are who they say, and how many answers a network gets.
 //! - [`tsig`]: signatures with a shared key, of one message and of a chain.
 //!
 //! Nothing else in the workspace names `hickory-proto`, whose names and records are passed on here.
@@ -13,6 +13,7 @@ mod answer;
 pub mod cookie;
 mod ecs;
 mod edns;
+mod limit;
 mod message;
 mod name;
 mod query;
@@ -31,6 +32,7 @@ pub use hickory_proto::{
     op::ResponseCode,
     rr::{DNSClass, Name, RData, Record, RecordType, rdata},
 };
+pub use limit::{Kind, Limiter, Network, Verdict};
 pub use name::{BadName, absolute};
 pub use query::{Malformed, Opcode, Problem, Query};
 pub use reply::{BadReply, Reply};
