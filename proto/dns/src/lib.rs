@@ -6,6 +6,7 @@
 //! - [`Answer`]: records and a response code → bytes that fit.
 //! - [`cookie`], [`Limiter`]: which clients are who they say, and how many answers a network gets.
 //! - [`tsig`]: signatures with a shared key, of one message and of a chain.
+//! - [`Transfer`]: a zone for secondaries.
 //!
 //! Nothing else in the workspace names `hickory-proto`, whose names and records are passed on here.
 
@@ -22,6 +23,7 @@ mod request;
 mod seeded;
 #[cfg(test)]
 mod testbed;
+mod transfer;
 pub mod tsig;
 
 pub use answer::{Answer, Carrier, Echo};
@@ -37,3 +39,4 @@ pub use name::{BadName, absolute};
 pub use query::{Malformed, Opcode, Problem, Query};
 pub use reply::{BadReply, Reply};
 pub use request::{Question, Request};
+pub use transfer::{MAX_TRANSFER_MESSAGE, TooLarge, Transfer};
