@@ -7,10 +7,12 @@
 //! - [`cookie`], [`Limiter`]: which clients are who they say, and how many answers a network gets.
 //! - [`tsig`]: signatures with a shared key, of one message and of a chain.
 //! - [`Transfer`]: a zone for secondaries.
+//! - [`ask()`]: a client. This module alone does I/O.
 //!
 //! Nothing else in the workspace names `hickory-proto`, whose names and records are passed on here.
 
 mod answer;
+pub mod ask;
 pub mod cookie;
 mod ecs;
 mod edns;
@@ -27,6 +29,7 @@ mod transfer;
 pub mod tsig;
 
 pub use answer::{Answer, Carrier, Echo};
+pub use ask::ask;
 pub use cookie::Cookie;
 pub use ecs::Ecs;
 pub use edns::{Edns, MAX_UDP};
