@@ -6,7 +6,7 @@
 //! - [`Answer`]: records and a response code → bytes that fit.
 //! - [`cookie`], [`Limiter`]: which clients are who they say, and how many answers a network gets.
 //! - [`tsig`]: signatures with a shared key, of one message and of a chain.
-//! - [`Transfer`]: a zone for secondaries.
+//! - [`Transfer`], [`notify()`], [`Update`]: between the primary and other name servers.
 //! - [`ask()`]: a client. This module alone does I/O.
 //!
 //! Nothing else in the workspace names `hickory-proto`, whose names and records are passed on here.
@@ -19,6 +19,7 @@ mod edns;
 mod limit;
 mod message;
 mod name;
+mod notify;
 mod query;
 mod reply;
 mod request;
@@ -27,6 +28,7 @@ mod seeded;
 mod testbed;
 mod transfer;
 pub mod tsig;
+mod update;
 
 pub use answer::{Answer, Carrier, Echo};
 pub use ask::ask;
@@ -39,7 +41,9 @@ pub use hickory_proto::{
 };
 pub use limit::{Kind, Limiter, Network, Verdict};
 pub use name::{BadName, absolute};
+pub use notify::notify;
 pub use query::{Malformed, Opcode, Problem, Query};
 pub use reply::{BadReply, Reply};
 pub use request::{Question, Request};
 pub use transfer::{MAX_TRANSFER_MESSAGE, TooLarge, Transfer};
+pub use update::{Change, Outcome, Prerequisite, Update};

@@ -21,6 +21,7 @@ pub(crate) const RECURSION_DESIRED: u8 = 0x01;
 /// Opcodes in numbers (RFC 1035 §4.1.1, RFC 1996 §3.3, RFC 2136 §1.3).
 pub(crate) const QUERY: u8 = 0;
 pub(crate) const NOTIFY: u8 = 4;
+pub(crate) const UPDATE: u8 = 5;
 
 /// A header, taken apart.
 #[derive(Debug, Clone, Copy)]

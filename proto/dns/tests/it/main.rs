@@ -4,3 +4,5 @@
 
 mod ask;
 mod server;
+#[cfg(feature = "tools")]
+mod tools;
