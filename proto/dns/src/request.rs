@@ -1,0 +1,138 @@
+//! What this node sends: a question, a NOTIFY or an UPDATE, and which replies belong to it.
+
+use hickory_proto::{
+    rr::{DNSClass, Name, Record, RecordType},
+    serialize::binary::{BinEncodable as _, BinEncoder},
+};
+use rand::Rng as _;
+
+use crate::{
+    BadReply, Edns, Reply,
+    answer::emit_question,
+    edns::Opt,
+    message::{self, Header},
+    tsig::{Key, Transaction},
+};
+
+/// A question to a name server.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// The name.
+    pub name: Name,
+    /// The type of the records.
+    pub record_type: RecordType,
+    /// Asks a resolver to find the answer elsewhere. Authoritative servers ignore it.
+    pub recursion_desired: bool,
+    /// The size of answers over UDP, the network of a client, a cookie. `None`: without EDNS, so 512 octets.
+    pub edns: Option<Edns>,
+}
+
+impl Question {
+    /// A question to an authoritative server, without EDNS.
+    pub fn new(name: Name, record_type: RecordType) -> Self {
+        Self { name, record_type, recursion_desired: false, edns: None }
+    }
+
+    /// The request; `now`, in seconds since 1970, counts only with a key.
+    pub fn request(&self, key: Option<&Key>, now: u64) -> Request {
+        let flags = if self.recursion_desired { message::RECURSION_DESIRED } else { 0 };
+        let header = (message::QUERY, flags);
+        Request::new(header, &self.name, self.record_type, [&[], &[]], self.edns.as_ref(), key, now)
+    }
+}
+
+/// A message to send, and what its reply is held to. Its id is random.
+#[derive(Debug, Clone)]
+pub struct Request {
+    message: Vec<u8>,
+    id: u16,
+    opcode: u8,
+    name: Name,
+    record_type: RecordType,
+    edns: Option<Edns>,
+    transaction: Option<Transaction>,
+}
+
+impl Request {
+    /// `header`: opcode and flags. `sections`: those of answers (or prerequisites) and authorities (or changes).
+    pub(crate) fn new(
+        (opcode, flags): (u8, u8),
+        name: &Name,
+        record_type: RecordType,
+        sections: [&[Record]; 2],
+        edns: Option<&Edns>,
+        key: Option<&Key>,
+        now: u64,
+    ) -> Self {
+        let id = rand::rng().random();
+        let [first, second] = sections.map(|records| records.len() as u16);
+        let header = Header {
+            id,
+            flags,
+            opcode,
+            rcode: 0,
+            questions: 1,
+            records: [first, second, edns.is_some().into()],
+        };
+        let fits = "a request of ours is far smaller than 64 KiB";
+        let mut message = Vec::new();
+        header.write(&mut message);
+        let mut encoder = BinEncoder::with_offset(&mut message, message::HEADER as u32);
+        emit_question(&mut encoder, name, record_type, DNSClass::IN.into()).expect(fits);
+        for record in sections.into_iter().flatten() {
+            record.emit(&mut encoder).expect(fits);
+        }
+        if let Some(edns) = edns {
+            Opt { edns: edns.clone(), rcode: 0, scope: 0 }.write(&mut message);
+        }
+        let transaction = key.map(|key| Transaction::begin(key, &mut message, now));
+        Self { message, id, opcode, name: name.clone(), record_type, edns: edns.cloned(), transaction }
+    }
+
+    /// The octets to send.
+    pub fn message(&self) -> &[u8] {
+        &self.message
+    }
+
+    /// Reads a reply. With a key it has to be signed; `now` is in seconds since 1970.
+    ///
+    /// After [`BadReply::Another`] go on waiting: the message is not from the server that was asked, or belongs to another question.
+    pub fn read(&self, message: &[u8], now: u64) -> Result<Reply, BadReply> {
+        let header = Header::read(message).ok_or(BadReply::Another)?;
+        if header.id != self.id || header.opcode != self.opcode || !header.has(message::RESPONSE) {
+            return Err(BadReply::Another);
+        }
+        let (reply, asked) = Reply::read(&header, message)?;
+        // A server that could not read the question does not repeat it (RFC 2136 §3.8 lets it be left out always).
+        let same = |asked: message::Asked| asked.name == self.name && asked.record_type == self.record_type;
+        if asked.is_some_and(|asked| !same(asked)) {
+            return Err(BadReply::Another);
+        }
+        if !self.has_the_options_of(&reply) {
+            return Err(BadReply::Another);
+        }
+        if let Some(transaction) = &self.transaction {
+            transaction.clone().check(message, now).map_err(BadReply::Signature)?;
+        }
+        Ok(reply)
+    }
+
+    /// A server that knows cookies repeats the client's cookie (RFC 7873 §5.3), and a server that knows networks repeats the network
+    /// (RFC 7871 §7.3). A reply with another one was made without the question, such as by an attacker.
+    fn has_the_options_of(&self, reply: &Reply) -> bool {
+        let (asked, said) = (self.edns.as_ref(), reply.edns.as_ref());
+        let client = |edns: &Edns| edns.cookie.as_ref().map(|cookie| cookie.client);
+        let cookie = said.and_then(client).is_none_or(|cookie| asked.and_then(client) == Some(cookie));
+        let network =
+            said.and_then(|edns| edns.ecs).is_none_or(|ecs| asked.and_then(|edns| edns.ecs) == Some(ecs));
+        cookie && network
+    }
+
+    /// For an answer of several messages: checks each signature and covers the one before. `None`: the request has no signature.
+    pub fn transaction(&self) -> Option<Transaction> {
+        self.transaction.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests;
