@@ -210,7 +210,8 @@ impl Stream {
                     | Body::End(_)
                     | Body::Behind(_)
                     | Body::Refused(_)
-                    | Body::Superseded(_),
+                    | Body::Superseded(_)
+                    | Body::Places(_),
                 )
                 | None => {}
             }
@@ -290,7 +291,7 @@ fn scope_of(message: &PublisherMessage) -> Option<&str> {
         | Body::End(End { scope, .. })
         | Body::Bookmark(Bookmark { scope, .. })
         | Body::Behind(Behind { scope, .. }) => Some(scope),
-        Body::Welcome(_) | Body::Refused(_) | Body::Superseded(_) => None,
+        Body::Welcome(_) | Body::Refused(_) | Body::Superseded(_) | Body::Places(_) => None,
     }
 }
 
