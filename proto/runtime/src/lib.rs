@@ -81,6 +81,4 @@ pub use template::{BadTemplate, Compared, Greedy, Mixed, Tail, Template, Templat
 pub use tls::Trust;
 pub use unusable::Unusable;
 pub use upstream::{HostHeader, Upstream};
-pub use zone::{
-    MAX_NAME_SERVERS, MAX_SECONDARIES, MAX_TTL, MAX_ZONE_HOSTS, NameServer, Publish, Secondary, Zone,
-};
+pub use zone::{MAX_NAME_SERVERS, MAX_SECONDARIES, MAX_TTL, NameServer, Publish, Secondary, Zone};

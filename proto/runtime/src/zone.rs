@@ -10,8 +10,6 @@ use hanse_topology::Name;
 
 use crate::{DomainName, Epoch, Mailbox, Unusable, address, field, regions};
 
-/// The most hosts of one zone: a responder chooses addresses for each of them at each change, and a secondary transfers all.
-pub const MAX_ZONE_HOSTS: usize = 512;
 /// The most name servers of a zone: those of the root zone are as many, and fit into an answer of 512 octets.
 pub const MAX_NAME_SERVERS: usize = 13;
 /// The most secondaries of a zone: each responder notifies all of them.
