@@ -127,9 +127,11 @@ impl Admission for GatewayAdmission {
     /// The port admits other agents too, and those may call nothing but the Neighbours service.
     fn may_call(&self, peer: &Identity, _keys: &PeerKeys) -> Result<(), Unknown> {
         match peer.role {
-            Role::Gateway => Ok(()),
+            Role::Gateway | Role::Dns => Ok(()),
             Role::Server | Role::Agent => Err(Unknown {
-                why: format!("{peer} is no gateway, and only gateways follow an agent's scopes"),
+                why: format!(
+                    "{peer} is no gateway and no DNS responder, and only those follow an agent's scopes"
+                ),
             }),
         }
     }
@@ -228,6 +230,12 @@ mod tests {
         for peer in [&own, &Identity::server(name("cp-1"))] {
             assert!(may_call(peer).unwrap_err().why.contains("is no gateway"), "{peer}");
         }
+        let responder = Identity { role: Role::Dns, ..gateway.clone() };
+        assert!(may_call(&responder).is_ok(), "as gateways");
+        assert!(
+            why(&responder, b"first").contains("did not admit gateway-1.dns.eu-west"),
+            "its name is a gateway's"
+        );
 
         // Its entry was removed, and another key has its name: the streams of the first are looked at again.
         admit(b"second", &[]);

@@ -62,21 +62,21 @@ impl EnrolmentService {
         let key = hex::encode(digest);
         if shown.is_spent_by_another(&name, &key) {
             return Err(Status::permission_denied(format!(
-                "the join token is used up: another {} joined with it (make a new one: hanse agent mint-token)",
+                "the join token is used up: another {} node joined with it (make a new one: hanse agent mint-token)",
                 identity.role
             )));
         }
         self.check_not_revoked(&identity, &digest)?;
         if let Some(other) = self.gateways.other_with(&key, &name) {
             return Err(Status::permission_denied(format!(
-                "this key joined already, as {other} (give each {} a key of its own: start it with an empty data \
+                "this key joined already, as {other} (give each {} node a key of its own: start it with an empty data \
                  directory)",
                 identity.role
             )));
         }
         if let Some(role) = self.gateways.taken_by(&name, &key).map_err(|error| internal(&error))? {
             return Err(Status::permission_denied(format!(
-                "the name {name} is another {role}'s (choose another name; if that {role} is gone for good, remove \
+                "the name {name} is another {role} node's (choose another name; if that node is gone for good, remove \
                  gateways/{name}.json from this agent's data directory)"
             )));
         }

@@ -19,6 +19,9 @@ pub enum Error {
         "an agent does not admit the role {0}; make its token at the control plane: hanse token create --join {0}"
     )]
     NotAdmitted(Role),
+    /// Minting for a role that learns scopes of the region, with a limit on environments.
+    #[error("a {0} node learns nothing of environments, so --environments limits nothing: leave it out")]
+    NoEnvironments(Role),
     /// An address cannot be bound.
     #[error(transparent)]
     Bind(#[from] hanse_process::BindError),

@@ -67,6 +67,9 @@ pub fn mint_token_by(
     if role.admitted_by() != Role::Agent {
         return Err(Error::NotAdmitted(role));
     }
+    if !environments.is_empty() && !role.has_environments() {
+        return Err(Error::NoEnvironments(role));
+    }
     let now = clock.unix_seconds();
     if !config.authority_dir().exists() {
         return Err(Error::NotEnrolled);
@@ -204,6 +207,8 @@ mod tests {
             let refused = mint_token(&config, role, &[]);
             assert!(matches!(refused, Err(Error::NotAdmitted(of)) if of == role), "{role}");
         }
+        let limited = mint_token(&config, Role::Dns, std::slice::from_ref(&production));
+        assert!(matches!(limited, Err(Error::NoEnvironments(Role::Dns))));
 
         let id = token.id().as_str();
         assert!(check(&config, id, b"another secret", now).unwrap().is_none());

@@ -36,7 +36,7 @@ pub(crate) use publishing::{
     SubscribeArgs,
 };
 pub(crate) use roles::{
-    AgentAction, AgentArgs, RoleCommand, RunArgs, ServerAction, ServerArgs, UpstreamArgs,
+    AgentAction, AgentArgs, JoinsRegion, RoleCommand, RunArgs, ServerAction, ServerArgs, UpstreamArgs,
 };
 pub(crate) use token::{As, JoinAs, TokenArgs, TokenCommand, TokenCreateArgs};
 

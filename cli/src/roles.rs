@@ -8,7 +8,7 @@ use hanse_process::{shutdown, telemetry};
 use hanse_topology::{Name, Role};
 
 use crate::{
-    args::{AgentAction, AgentArgs, RoleCommand, RunArgs, ServerAction, ServerArgs},
+    args::{AgentAction, AgentArgs, JoinsRegion, RoleCommand, RunArgs, ServerAction, ServerArgs},
     commands,
     exit::{Exit, Failure},
     out::{data, say},
@@ -89,8 +89,12 @@ async fn agent(config: Option<PathBuf>, args: &AgentArgs) -> anyhow::Result<()> 
     let path = needed(config, "agent")?;
     let config: hanse_agent::Config = role_config::load(&path, "HANSE_AGENT_")?;
     match &args.action {
-        Some(AgentAction::MintToken { environments }) => {
-            data(hanse_agent::mint_token(&config, Role::Gateway, environments)?)?;
+        Some(AgentAction::MintToken { join, environments }) => {
+            let role = match join {
+                JoinsRegion::Gateway => Role::Gateway,
+                JoinsRegion::Dns => Role::Dns,
+            };
+            data(hanse_agent::mint_token(&config, role, environments)?)?;
             Ok(())
         }
         Some(AgentAction::Region { output }) => commands::region(&config, *output).await,

@@ -7,6 +7,7 @@
 
 mod invalid;
 pub mod nested;
+pub mod places;
 mod position;
 mod secret;
 

@@ -118,6 +118,7 @@ mod tests {
             ("cp-1.server.control.hanse.internal", Role::Server, None),
             ("a.agent.eu-west.hanse.internal", Role::Agent, Some("eu-west")),
             ("g-7.gateway.us-east.hanse.internal", Role::Gateway, Some("us-east")),
+            ("d-1.dns.us-east.hanse.internal", Role::Dns, Some("us-east")),
         ] {
             let parsed: Identity = text.parse().unwrap();
             assert_eq!((parsed.role, parsed.region.as_ref().map(|region| region.as_str())), (role, region));
@@ -134,6 +135,7 @@ mod tests {
             ("x.king.eu-west.hanse.internal", "\"king\" is not a role"),
             ("x.server.eu-west.hanse.internal", "does not belong under \"eu-west\""),
             ("x.agent.control.hanse.internal", "does not belong under \"control\""),
+            ("x.dns.control.hanse.internal", "does not belong under \"control\""),
         ] {
             let error = text.parse::<Identity>().unwrap_err().to_string();
             assert!(error.contains(expected), "{text}: {error}");

@@ -44,6 +44,24 @@ pub enum Continent {
     Sa,
 }
 
+impl Continent {
+    /// Every continent, with its code.
+    const CODES: [(Self, &'static str); 7] = [
+        (Self::Af, "AF"),
+        (Self::An, "AN"),
+        (Self::As, "AS"),
+        (Self::Eu, "EU"),
+        (Self::Na, "NA"),
+        (Self::Oc, "OC"),
+        (Self::Sa, "SA"),
+    ];
+
+    /// The one with this code; `None`: there is none.
+    pub fn of_code(code: &str) -> Option<Self> {
+        Self::CODES.into_iter().find(|(_, own)| *own == code).map(|(continent, _)| continent)
+    }
+}
+
 /// Who runs a region's machines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -118,6 +136,15 @@ mod tests {
         check(r#"{"labels":{"tier":"edge"}}"#, true);
         check(r#"{"labels":{"tier":"core"}}"#, false);
         check(r#"{"names":["us-east"],"labels":{"tier":"edge"}}"#, true);
+    }
+
+    #[test]
+    fn a_continent_has_one_code_everywhere() {
+        for (continent, code) in Continent::CODES {
+            assert_eq!(Continent::of_code(code), Some(continent));
+            assert_eq!(serde_json::to_value(continent).unwrap(), code);
+        }
+        assert_eq!(Continent::of_code("eu"), None);
     }
 
     #[test]

@@ -17,16 +17,18 @@ pub enum Role {
     Agent,
     /// A data-plane gateway.
     Gateway,
+    /// A DNS responder.
+    Dns,
 }
 
 /// A text that is no role.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a role: expected server, agent or gateway")]
+#[error("{0:?} is not a role: expected server, agent, gateway or dns")]
 pub struct InvalidRole(pub String);
 
 impl Role {
     /// Every role.
-    pub const ALL: [Self; 3] = [Self::Server, Self::Agent, Self::Gateway];
+    pub const ALL: [Self; 4] = [Self::Server, Self::Agent, Self::Gateway, Self::Dns];
 
     /// The DNS label of the role.
     pub fn as_str(self) -> &'static str {
@@ -34,6 +36,7 @@ impl Role {
             Self::Server => "server",
             Self::Agent => "agent",
             Self::Gateway => "gateway",
+            Self::Dns => "dns",
         }
     }
 
@@ -41,7 +44,7 @@ impl Role {
     pub fn admitted_by(self) -> Self {
         match self {
             Self::Server | Self::Agent => Self::Server,
-            Self::Gateway => Self::Agent,
+            Self::Gateway | Self::Dns => Self::Agent,
         }
     }
 
@@ -61,15 +64,31 @@ impl Role {
         self.admits().next().is_some()
     }
 
+    /// Whether what a process of this role may learn can be limited to some environments. What a DNS responder learns is of its region.
+    pub fn has_environments(self) -> bool {
+        match self {
+            Self::Agent | Self::Gateway => true,
+            Self::Server | Self::Dns => false,
+        }
+    }
+
     /// Whether a process of this role may learn a scope of this kind at all; which ones of them, its admission says. For example,
     /// a gateway never learns `keys/eu-west`, even if admission offers it: the keys that tokens are signed with are there. No gateway
-    /// needs `agents/eu-west`, and none learns it.
+    /// needs `agents/eu-west`, and none learns it. A DNS responder learns `dns/eu-west` and nothing else.
     pub fn may_learn(self, scope: &ScopeId) -> bool {
         match (self, scope) {
             // Control nodes make every scope but local ones. Agents pass every scope of their region on.
             (Self::Server | Self::Agent, _)
-            | (Self::Gateway, ScopeId::Runtime { .. } | ScopeId::Local { .. }) => true,
-            (Self::Gateway, ScopeId::Dns { .. } | ScopeId::Keys { .. } | ScopeId::Agents { .. }) => false,
+            | (Self::Gateway, ScopeId::Runtime { .. } | ScopeId::Local { .. })
+            | (Self::Dns, ScopeId::Dns { .. }) => true,
+            (Self::Gateway, ScopeId::Dns { .. } | ScopeId::Keys { .. } | ScopeId::Agents { .. })
+            | (
+                Self::Dns,
+                ScopeId::Runtime { .. }
+                | ScopeId::Local { .. }
+                | ScopeId::Keys { .. }
+                | ScopeId::Agents { .. },
+            ) => false,
         }
     }
 }
@@ -109,13 +128,18 @@ mod tests {
 
     #[test]
     fn what_a_role_is_follows_from_it() {
-        for (role, has_region, certifies) in
-            [(Role::Server, false, true), (Role::Agent, true, true), (Role::Gateway, true, false)]
-        {
+        for (role, has_region, certifies, has_environments) in [
+            (Role::Server, false, true, false),
+            (Role::Agent, true, true, true),
+            (Role::Gateway, true, false, true),
+            (Role::Dns, true, false, false),
+        ] {
             assert_eq!(role.as_str().parse(), Ok(role));
             assert_eq!(serde_json::to_value(role).unwrap(), role.as_str());
             assert_eq!((role.has_region(), role.certifies()), (has_region, certifies), "{role}");
+            assert_eq!(role.has_environments(), has_environments, "{role}");
         }
+        assert_eq!(Role::Agent.admits().collect::<Vec<_>>(), [Role::Gateway, Role::Dns]);
     }
 
     #[test]
@@ -132,6 +156,7 @@ mod tests {
             (Role::Server, [true, true, true, true, true]),
             (Role::Agent, [true, true, true, true, true]),
             (Role::Gateway, [true, true, false, false, false]),
+            (Role::Dns, [false, false, true, false, false]),
         ] {
             assert_eq!(scopes.each_ref().map(|scope| role.may_learn(scope)), learns, "{role}");
         }

@@ -25,7 +25,7 @@ pub enum ScopeId {
         /// The Origin, by its name.
         origin: Name,
     },
-    /// What the region's DNS responder needs.
+    /// What the region's DNS responders need.
     Dns {
         /// The region.
         region: Name,

@@ -132,6 +132,20 @@ fn one_token_and_one_key_join_under_one_name() {
 }
 
 #[test]
+fn a_responder_joins_with_a_token_for_its_role() {
+    let Desk { service, hand: _hand, _dir } = desk(&KeyPair::generate().unwrap());
+    let token = |role| -> JoinToken {
+        tokens::mint_token_by(service.trust.clock(), &service.config, role, &[]).unwrap().parse().unwrap()
+    };
+    let answer = service.admit(request(&token(Role::Dns), "dns-1", &KeyPair::generate().unwrap())).unwrap();
+    assert_eq!((&*answer.role, &*answer.region), ("dns", "eu-west"));
+    // A name is given once, whatever the role.
+    let key = KeyPair::generate().unwrap();
+    let status = service.admit(request(&token(Role::Gateway), "dns-1", &key)).unwrap_err();
+    assert!(status.message().contains("is another dns node's"), "{status}");
+}
+
+#[test]
 fn a_revoked_key_is_neither_admitted_nor_renewed_under_any_name() {
     let key = KeyPair::generate().unwrap();
     let Desk { service, hand: _hand, _dir } = desk(&key);

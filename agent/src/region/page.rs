@@ -252,6 +252,7 @@ mod tests {
             ],
             not_ready: text("no\n\u{1b}[31mgateway-9 ready\u{202e}"),
             ready: false,
+            tunnels: Vec::new(),
         };
         let wanted = json!({
             "name": "g", "live": true, "ready": false,

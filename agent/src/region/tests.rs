@@ -41,6 +41,7 @@ fn serving(scopes: &[&str]) -> Serving {
         scopes,
         urls: vec!["https://g.example".into()],
         ready: true,
+        tunnels: vec!["g.example:7447".into()],
         ..Default::default()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use hanse_topology::Name;
 
 use super::Output;
@@ -95,8 +95,11 @@ pub(crate) struct AgentArgs {
 /// What to do instead of running.
 #[derive(Debug, Subcommand)]
 pub(crate) enum AgentAction {
-    /// Make a join token for a gateway of this region; prints it, alone, on standard output. Needs no control plane.
+    /// Make a join token for a node of this region; prints it, alone, on standard output. Needs no control plane.
     MintToken {
+        /// What joins with it
+        #[arg(long, value_enum, default_value_t = JoinsRegion::Gateway)]
+        join: JoinsRegion,
         /// The environments the gateway may learn; default: all of the agent's
         #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
         environments: Vec<Name>,
@@ -107,6 +110,15 @@ pub(crate) enum AgentAction {
         #[arg(short, long, value_enum, default_value_t = Output::Table)]
         output: Output,
     },
+}
+
+/// What agents let join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum JoinsRegion {
+    /// A gateway.
+    Gateway,
+    /// A DNS responder.
+    Dns,
 }
 
 /// `hanse upstream`.

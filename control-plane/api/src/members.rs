@@ -21,8 +21,8 @@ use crate::{
 };
 
 /// How identities are spelled, for descriptions.
-const IDENTITY: &str = "NAME.agent.REGION.hanse.internal, NAME.gateway.REGION.hanse.internal or \
-                        NAME.server.control.hanse.internal";
+const IDENTITY: &str = "NAME.agent.REGION.hanse.internal, NAME.gateway.REGION.hanse.internal, \
+                        NAME.dns.REGION.hanse.internal or NAME.server.control.hanse.internal";
 
 /// The routes of this file.
 pub(crate) fn routes() -> Vec<Route> {

@@ -58,7 +58,7 @@ fn revoked(state: &State) -> impl Iterator<Item = RevokedOne> {
     state.revocations().filter_map(|(text, revocation)| {
         let identity: Identity = text.parse().ok()?;
         let keys = revocation.keys.clone();
-        if identity.role == Role::Gateway {
+        if identity.role.admitted_by() == Role::Agent {
             return Some(RevokedOne { identity, authorities: Vec::new(), gateway_keys: keys });
         }
         let joined = state.member(text).into_iter().flat_map(Member::keys);

@@ -111,8 +111,8 @@ pub(crate) enum Place {
     Server(Name),
     /// An agent.
     Agent,
-    /// A gateway, of this region.
-    Gateway(Name),
+    /// A node that agents of this region admit, such as a gateway.
+    OfRegion(Name),
 }
 
 /// The name and the region of an agent; `None`: the identity is of another role.
@@ -123,20 +123,26 @@ pub(crate) fn agent_of(identity: &str) -> Option<(Name, Name)> {
     }
 }
 
+/// The roles that have a region.
+const OF_REGIONS: [Role; 3] = [Role::Agent, Role::Gateway, Role::Dns];
+
 /// Reads `NAME.ROLE.REGION.hanse.internal`.
 pub(crate) fn place_of(identity: &str) -> Result<Place, Problem> {
     let unreadable = || {
         let server = server_identity("NAME");
-        Problem::new(ProblemName::Invalid, format!("{identity:?} is not an identity"))
-            .at("identity")
-            .remedy(format!("write NAME.agent.REGION.{DOMAIN}, NAME.gateway.REGION.{DOMAIN} or {server}"))
+        Problem::new(ProblemName::Invalid, format!("{identity:?} is not an identity")).at("identity").remedy(
+            format!(
+                "write {}or {server}",
+                OF_REGIONS.map(|role| format!("NAME.{role}.REGION.{DOMAIN}, ")).concat()
+            ),
+        )
     };
     let Identity { name, role, region } = identity.parse().map_err(|_| unreadable())?;
     match (role, region) {
         (Role::Server, _none) => Ok(Place::Server(name)),
         (Role::Agent, _any) => Ok(Place::Agent),
-        (Role::Gateway, Some(region)) => Ok(Place::Gateway(region)),
-        (Role::Gateway, None) => Err(unreadable()),
+        (Role::Gateway | Role::Dns, Some(region)) => Ok(Place::OfRegion(region)),
+        (Role::Gateway | Role::Dns, None) => Err(unreadable()),
     }
 }
 
@@ -150,7 +156,9 @@ mod tests {
         for (identity, expected) in [
             ("cp-1.server.control.hanse.internal", Some(Place::Server(name("cp-1")))),
             ("a.agent.eu-west.hanse.internal", Some(Place::Agent)),
-            ("g.gateway.eu-west.hanse.internal", Some(Place::Gateway(name("eu-west")))),
+            ("g.gateway.eu-west.hanse.internal", Some(Place::OfRegion(name("eu-west")))),
+            ("d.dns.eu-west.hanse.internal", Some(Place::OfRegion(name("eu-west")))),
+            ("d.dns.control.hanse.internal", None),
             ("", None),
             ("g.gateway.eu-west", None),
             ("g.gateway.eu-westhanse.internal", None),

@@ -54,6 +54,7 @@ impl State {
             audit_start: self.audit.start().hash.to_vec().into(),
             audit_head: self.audit.head().hash.to_vec().into(),
             proposals_made: self.proposals.made,
+            dns_revision: 0, // no command raises it yet
             issuing_root: self.issuing_root().map(|key| key.to_vec()).unwrap_or_default().into(),
         });
         let resources = self.resources.values().map(|resource| Record::Resource(resource.to_proto()));

@@ -42,9 +42,7 @@ pub(crate) fn listener(environment: &str, hostnames: &[&str]) -> (Arc<str>, Byte
             http: true,
             https: true,
             hostnames: hostnames.iter().map(|&name| name.to_owned()).collect(),
-            internal: false,
-            egress: None,
-            grants: Vec::new(),
+            ..Default::default()
         }),
     )
 }

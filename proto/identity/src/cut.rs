@@ -283,16 +283,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_key_of_a_gateway_is_refused_of_gateways_only() {
+    async fn the_key_of_a_gateway_is_refused_of_those_that_agents_admit_only() {
         let pair = Pair::new();
         let own = |who: &str| {
             let live = pair.federation.live(who);
             let key = key_digest(&live.current().chain()[0]).unwrap();
             (live, Refused { gateway_keys: BTreeSet::from([key]), ..Refused::default() })
         };
-        for (who, role, passes) in
-            [("g.gateway.eu-west", Role::Gateway, false), ("a.agent.eu-west", Role::Agent, true)]
-        {
+        for (who, role, passes) in [
+            ("g.gateway.eu-west", Role::Gateway, false),
+            ("d.dns.eu-west", Role::Dns, false),
+            ("a.agent.eu-west", Role::Agent, true),
+        ] {
             let trust: LiveTrust = pair.federation.anchor().into();
             let clients = Clients::Mutual { trust: trust.clone(), roles: vec![role], region: None };
             let tls = server_tls(&pair.federation.live("b.agent.eu-west"), clients, Alpn::Http2).unwrap();

@@ -42,6 +42,7 @@ pub fn serving(scopes: &[String], urls: &[String], ready: &Result<(), String>) -
         urls: urls.to_vec(),
         not_ready: not_ready.to_owned(),
         ready: ready.is_ok(),
+        tunnels: Vec::new(),
     };
     let mut left = MAX_SERVING_BYTES.saturating_sub(serving.encoded_len());
     let fits = |scope: &&String| {

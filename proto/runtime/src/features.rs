@@ -4,10 +4,13 @@ use hanse_proto::runtime;
 
 use crate::Unusable;
 
+/// The feature of Routes that other regions serve. No consumer of this release knows it.
+pub const TUNNEL: &str = "tunnel";
+
 /// The features that this release understands, as resources name them in `requires`.
 ///
 /// A new field that forbids something (a scheme, a list of addresses) has a feature: its name is here, and the encoder of the
-/// control plane names it with each resource that uses the field. No field of the schema has one so far.
+/// control plane names it with each resource that uses the field. `served_in` of a Route has the feature [`TUNNEL`].
 pub const FEATURES: &[&str] = &[
     #[cfg(feature = "next")]
     "note",

@@ -10,15 +10,21 @@
 //! Pure: no I/O, no clock. Nothing here knows management resources, and a check looks at one runtime resource alone.
 
 mod access;
+mod address;
 mod cidr;
+mod domain_name;
 mod egress;
 mod endpoint;
 mod endpoints;
+mod epoch;
 mod features;
+mod field;
+mod global_host;
 mod header;
 mod health;
 mod host;
 mod listener;
+mod mailbox;
 mod neighbour;
 #[cfg(feature = "next")]
 mod note;
@@ -27,36 +33,52 @@ mod origins;
 mod owner;
 mod path;
 mod policy;
+mod regions;
 mod resource;
 mod retry;
 mod route;
 mod secret;
+mod shift;
+mod spot;
 mod template;
 mod tls;
 mod unusable;
 mod upstream;
+mod zone;
 
 pub use access::{Credential, KeyDigest, Plan, Rate, Subscription};
+pub use address::MAX_ADDRESSES;
 pub use cidr::{BadCidr, Cidr};
+pub use domain_name::{BadDomainName, DomainName};
 pub use egress::{Denied, Egress, forms};
 pub use endpoint::{Endpoint, EndpointUrl, is_authority, is_path_byte, is_public_url};
 pub use endpoints::{Endpoints, EndpointsFrom, MAX_ENDPOINTS};
-pub use features::FEATURES;
+pub use epoch::Epoch;
+pub use features::{FEATURES, TUNNEL};
+pub use global_host::{
+    Candidate, GlobalHost, MAX_MULTIVALUE, MAX_ORIGIN_RULES, MAX_STEPS, MAX_WHY_BYTES, OriginRule,
+    RegionWeight, Step, WHOLE,
+};
 pub use header::{HOP_BY_HOP, HeaderStep, is_protected, may_carry_key};
 pub use health::{CheckSettings, EjectionSettings, MAX_CHECK_TIMEOUT, MAX_EJECTION, is_check_path_byte};
 pub use host::HostPattern;
 pub use listener::Listener;
+pub use mailbox::{BadMailbox, Mailbox};
 pub use neighbour::Neighbour;
 pub use origin::{Holder, Origin};
 pub use origins::{Origins, Subdomains};
 pub use owner::{Area, Grant, Grants};
 pub use path::{BadPath, Context, canonical_request, encoded, plain, without_parameters};
 pub use policy::{AllowedHeaders, Cors, Policy, Rewrite};
+pub use regions::{MAX_REGION_WEIGHT, MAX_REGIONS};
 pub use resource::*;
 pub use retry::{MAX_ATTEMPTS, RetryPolicy};
 pub use route::{ApiKey, Operation, Route, Security};
 pub use secret::{Secret, SecretData};
+pub use shift::Shift;
+pub use spot::Spot;
 pub use template::{BadTemplate, Compared, Greedy, Mixed, Tail, Template, TemplateSegment};
 pub use tls::Trust;
 pub use unusable::Unusable;
 pub use upstream::{HostHeader, Upstream};
+pub use zone::{MAX_NAME_SERVERS, MAX_SECONDARIES, MAX_TTL, NameServer, Publish, Secondary, Zone};

@@ -70,9 +70,11 @@ mod tests {
 
     #[test]
     fn an_origin_has_the_kinds_that_are_known_and_safe() {
-        let origin =
-            read(&["route", "upstream", "endpoints", "listener", "credential", "of-later"], vec![7; 32])
-                .unwrap();
+        let origin = read(
+            &["route", "upstream", "endpoints", "listener", "zone", "host", "shift", "of-later"],
+            vec![7; 32],
+        )
+        .unwrap();
         assert_eq!(origin.kinds, KINDS.into());
         assert_eq!(origin.holders, [Holder { name: "agent-1".to_owned(), key: [7; 32] }]);
     }

@@ -6,8 +6,8 @@ use hanse_proto::runtime::{self, resource::Kind};
 use prost::Message as _;
 
 use crate::{
-    Credential, Endpoints, Listener, Neighbour, Origin, Plan, Route, Secret, Subscription, Unusable,
-    Upstream, features,
+    Credential, Endpoints, GlobalHost, Listener, Neighbour, Origin, Plan, Route, Secret, Shift, Subscription,
+    Unusable, Upstream, Zone, features,
 };
 
 /// A key of a scope, taken apart. `docs/protocol.md` lists the spellings.
@@ -33,6 +33,12 @@ pub enum ResourceKind {
     Neighbour,
     /// `endpoints/ORGANIZATION/NAME`, in local scopes
     Endpoints,
+    /// `zone/NAME`, in the scope of a region's DNS responders
+    Zone,
+    /// `host/NAME`, in the scope of a region's DNS responders
+    GlobalHost,
+    /// `shift/NAME`
+    Shift,
 }
 
 /// A resource that can be used.
@@ -49,6 +55,9 @@ pub enum Resource {
     Origin(Origin),
     Neighbour(Neighbour),
     Endpoints(Endpoints),
+    Zone(Zone),
+    GlobalHost(GlobalHost),
+    Shift(Shift),
 }
 
 /// The key of an Origin in its `runtime` scope: `origin/NAME`.
@@ -70,6 +79,9 @@ impl ResourceKind {
             "origin" => Self::Origin,
             "agent" => Self::Neighbour,
             "endpoints" => Self::Endpoints,
+            "zone" => Self::Zone,
+            "host" => Self::GlobalHost,
+            "shift" => Self::Shift,
             _ => return None,
         })
     }
@@ -86,6 +98,9 @@ impl ResourceKind {
             Kind::Origin(_) => Self::Origin,
             Kind::Neighbour(_) => Self::Neighbour,
             Kind::Endpoints(_) => Self::Endpoints,
+            Kind::Zone(_) => Self::Zone,
+            Kind::GlobalHost(_) => Self::GlobalHost,
+            Kind::Shift(_) => Self::Shift,
         }
     }
 }
@@ -103,6 +118,9 @@ pub fn check(expected: ResourceKind, bytes: &[u8]) -> Result<Resource, Unusable>
         Kind::Origin(origin) => Resource::Origin(Origin::new(origin)?),
         Kind::Neighbour(neighbour) => Resource::Neighbour(Neighbour::new(neighbour)?),
         Kind::Endpoints(endpoints) => Resource::Endpoints(Endpoints::new(endpoints)?),
+        Kind::Zone(zone) => Resource::Zone(Zone::new(zone)?),
+        Kind::GlobalHost(host) => Resource::GlobalHost(GlobalHost::new(host)?),
+        Kind::Shift(shift) => Resource::Shift(Shift::new(shift)?),
     })
 }
 

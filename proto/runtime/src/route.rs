@@ -3,9 +3,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use hanse_proto::runtime::{self, operation_security, security};
+use hanse_topology::Name;
 use http::{HeaderName, Method};
 
-use crate::{Context, HostPattern, Policy, Template, Unusable, header::key_name};
+use crate::{Context, HostPattern, Policy, Template, Unusable, header::key_name, regions};
 
 /// One revision of an Api as a scope serves it.
 #[derive(Debug, Clone)]
@@ -26,8 +27,10 @@ pub struct Route {
     pub security: Security,
     /// Of all operations, in order.
     pub policies: Vec<Policy>,
-    /// The key of its upstream in the scope.
+    /// The key of its upstream in the scope; empty where other regions serve it.
     pub upstream: Box<str>,
+    /// The regions that serve it for this one; none: this region does.
+    pub served_in: Vec<Name>,
     /// Largest request body; `None`: the gateway's own limit.
     pub max_body: Option<u64>,
     /// Answers 503 to everything.
@@ -87,11 +90,22 @@ impl Route {
             #[cfg(feature = "next")]
             policies: crate::note::with_policies(route)?,
             upstream: route.upstream.as_str().into(),
+            served_in: served_in(route)?,
             max_body: (route.max_body_bytes > 0).then_some(route.max_body_bytes),
             blocked: route.blocked,
             deprecated: route.deprecated,
         })
     }
+}
+
+/// A Route is served here or elsewhere: one that named both would be served by whichever a consumer looks at first.
+fn served_in(route: &runtime::Route) -> Result<Vec<Name>, Unusable> {
+    let regions = regions::or_none("served_in", &route.served_in)?;
+    if !regions.is_empty() && !route.upstream.is_empty() {
+        let reason = format!("{} serves it: it has no upstream here", regions[0]);
+        return Err(Unusable::new("upstream", reason));
+    }
+    Ok(regions)
 }
 
 fn operations(given: &[runtime::Operation]) -> Result<Vec<Operation>, Unusable> {

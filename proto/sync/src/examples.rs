@@ -126,6 +126,7 @@ pub(crate) fn describe(message: &PublisherMessage) -> String {
         Body::Behind(behind) => format!("behind at {}", point(behind.position.as_ref())),
         Body::Refused(refused) => format!("refused {}: {}", refused.scope, refused.reason),
         Body::Superseded(_) => "superseded".to_owned(),
+        Body::Places(places) => format!("places: {}", places.rows.len()),
     }
 }
 

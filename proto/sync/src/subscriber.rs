@@ -12,6 +12,7 @@ use std::{
 
 use hanse_proto::{
     InvalidMessage,
+    places::PLACES,
     sync::{self, HeadSignature, PublisherMessage, SubscriberMessage, publisher_message, subscriber_message},
 };
 use hanse_topology::{Name, Position, ScopeId};
@@ -252,6 +253,11 @@ impl SubscriberSession {
         let (scope, body) = match body {
             Body::Welcome(welcome) => return self.welcome(welcome, replicas, now),
             Body::Refused(refused) => return Ok(self.refused(refused, now)),
+            // No session of this release knows the feature, so no publisher may send it.
+            Body::Places(_) => {
+                let why = format!("places came, and the feature {PLACES:?} was not agreed");
+                return Err(InvalidMessage::new("publisher message", why));
+            }
             Body::Superseded(_) => {
                 let alarm = Effect::Alarm { scope: None, alarm: Alarm::Superseded, resync: false };
                 return Ok(vec![alarm, Effect::Superseded]);
@@ -291,7 +297,7 @@ impl SubscriberSession {
                 subscription.bookmark(&scope, bookmark, replica, &*self.heads, now)
             }
             Body::Behind(behind) => subscription.behind(&scope, behind, replica, now),
-            Body::Welcome(_) | Body::Refused(_) | Body::Superseded(_) => Ok(Vec::new()), // returned above
+            Body::Welcome(_) | Body::Refused(_) | Body::Superseded(_) | Body::Places(_) => Ok(Vec::new()), // returned above
         };
         match effects {
             Ok(effects) => {

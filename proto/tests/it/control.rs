@@ -178,6 +178,7 @@ fn proposal() -> Proposal {
         effects: vec![effect],
         serves: vec![ProposedServing { binding: Some(key()), content: vec![5; 32].into() }],
         token_revision: 39,
+        plans: vec!["orders".into()],
     }
 }
 
@@ -245,6 +246,7 @@ fn snapshot_records() {
                 audit_start: vec![5; 32].into(),
                 audit_head: vec![6; 32].into(),
                 proposals_made: 7,
+                dns_revision: 38,
             }),
         ),
         (

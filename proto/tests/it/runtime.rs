@@ -56,6 +56,78 @@ fn route() -> Route {
         max_body_bytes: 1 << 20,
         blocked: true,
         deprecated: true,
+        served_in: Vec::new(), // in route-served-in
+    }
+}
+
+fn epoch() -> Option<Epoch> {
+    Some(Epoch { generation: 2, revision: 41 })
+}
+
+fn zone() -> Zone {
+    Zone {
+        name: "gslb".into(),
+        origin: "gslb.example.com".into(),
+        serial: 268_435_497,
+        name_servers: vec![NameServer {
+            name: "ns1.gslb.example.com".into(),
+            addresses: vec![vec![192, 0, 2, 53].into(), [&[0x20, 1][..], &[0; 13], &[53]].concat().into()],
+        }],
+        contact: "hostmaster@example.com".into(),
+        negative_ttl_s: 30,
+        secondaries: vec![Secondary { address: "192.0.2.9:53".into(), key: "to-bind".into() }],
+        publish: Some(Publish {
+            server: "192.0.2.10:53".into(),
+            key: "to-bind".into(),
+            from: vec!["eu-west".into()],
+        }),
+        epoch: epoch(),
+    }
+}
+
+fn global_host() -> GlobalHost {
+    use step::Step as Of;
+    let regions = |names: &[&str]| names.iter().map(|&name| name.into()).collect::<Vec<String>>();
+    let step = |step: Of| Step { step: Some(step) };
+    GlobalHost {
+        name: "orders".into(),
+        zone: "gslb".into(),
+        host: "orders.gslb.example.com".into(),
+        environment: "production".into(),
+        ttl_s: 30,
+        steps: vec![
+            step(Of::Failover(Regions { names: regions(&["eu-west", "us-east"]) })),
+            step(Of::Weighted(Weights {
+                weights: vec![RegionWeight { region: "eu-west".into(), weight: 3 }],
+            })),
+            step(Of::Geo(Regions { names: regions(&["eu-west"]) })),
+            step(Of::Origin(OriginRules {
+                rules: vec![OriginRule {
+                    network: Some(Cidr { address: vec![10, 0, 0, 0].into(), length: 8 }),
+                    regions: regions(&["eu-west"]),
+                }],
+            })),
+            step(Of::Multivalue(2)),
+        ],
+        candidates: vec![
+            Candidate {
+                region: "eu-west".into(),
+                percent: 100,
+                addresses: vec![vec![192, 0, 2, 7].into()],
+                spot: Some(Spot {
+                    latitude_e6: 53_349_800,
+                    longitude_e6: -6_260_300,
+                    country: "IE".into(),
+                    continent: "EU".into(),
+                }),
+                why: String::new(),
+            },
+            Candidate {
+                region: "us-east".into(),
+                why: "the plan orders serves from eu-west".into(),
+                ..Default::default()
+            },
+        ],
     }
 }
 
@@ -70,7 +142,7 @@ fn every_kind() {
                 https: true,
                 hostnames: vec!["*.example.com".into()],
                 internal: true,
-                ..Default::default() // the rest is in listener-egress and listener-grants
+                ..Default::default() // the rest is in listener-egress, listener-grants and listener-tunnel
             }),
         ),
         (
@@ -100,7 +172,16 @@ fn every_kind() {
                 ..Default::default()
             }),
         ),
+        (
+            "listener-tunnel",
+            Kind::Listener(Listener {
+                environment: "production".into(),
+                tunnel_peers: vec!["us-east".into()],
+                ..Default::default()
+            }),
+        ),
         ("route", Kind::Route(route())),
+        ("route-served-in", Kind::Route(Route { served_in: vec!["us-east".into()], ..Default::default() })),
         (
             "route-rewrite",
             Kind::Route(Route {
@@ -250,6 +331,16 @@ fn every_kind() {
                 name: "pets".into(),
                 endpoints_from: Some(EndpointsFrom { origin: "east-cluster".into(), name: "pets".into() }),
                 ..Default::default()
+            }),
+        ),
+        ("zone", Kind::Zone(zone())),
+        ("global-host", Kind::GlobalHost(global_host())),
+        (
+            "shift",
+            Kind::Shift(Shift {
+                host: "orders.gslb.example.com".into(),
+                regions: vec!["us-east".into()],
+                epoch: epoch(),
             }),
         ),
         (

@@ -2,7 +2,10 @@
 
 use hanse_proto::{store::*, sync::HeadSignature};
 
-use crate::{recorded, sync::position};
+use crate::{
+    recorded,
+    sync::{place, position},
+};
 
 #[test]
 fn what_is_kept() {
@@ -35,5 +38,6 @@ fn what_is_kept() {
         &Offer { scopes: vec!["runtime/eu-west/production".into()], as_of: position(41) },
     );
     recorded("store-complete", &Complete { environments: vec!["production".into()] });
+    recorded("store-places", &KeptPlaces { written_ms: 1_767_225_600_000, rows: vec![place()] });
     recorded("store-unclean-ends", &UncleanEnds { count: 3 });
 }

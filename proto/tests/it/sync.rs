@@ -51,6 +51,36 @@ pub(crate) fn facts() -> Facts {
         features: vec!["addresses".into()],
         address: "agent-1.example:7443".into(),
         serving: nested::to_bytes(&serving()),
+        certificate_expires: 1_900_086_400,
+        authority_expires: 1_902_592_000,
+        responder: None, // in facts-responder
+    }
+}
+
+fn responder() -> Responder {
+    Responder {
+        address: "dns-1.example:53".into(),
+        zones: vec![ZoneServed { zone: "gslb".into(), serial: 268_435_497 }],
+        geo: vec![9; 32].into(),
+        missing_keys: vec!["to-bind".into()],
+        published: vec![Published {
+            host: "orders".into(),
+            generation: 2,
+            revision: 41,
+            failed: "refused".into(),
+        }],
+    }
+}
+
+pub(crate) fn place() -> PlaceRow {
+    PlaceRow {
+        region: "eu-west".into(),
+        environment: "production".into(),
+        health: Health::Up.into(),
+        age_ms: 1_200,
+        addresses: vec!["192.0.2.7".into()],
+        tunnels: vec!["gateway-1.example:7447".into()],
+        left_out: 1,
     }
 }
 
@@ -61,6 +91,7 @@ fn serving() -> Serving {
         urls: vec!["https://gateway-1.example".into()],
         not_ready: "draining".into(),
         ready: true,
+        tunnels: vec!["gateway-1.example:7447".into()],
     }
 }
 
@@ -99,6 +130,7 @@ fn signature() -> Option<HeadSignature> {
 #[test]
 fn facts_and_what_goes_up_with_them() {
     recorded("sync-facts", &facts());
+    recorded("sync-facts-responder", &Facts { responder: Some(responder()), ..Facts::default() });
     recorded("sync-scope-facts", &scope_facts());
     recorded("sync-in-quarantine", &in_quarantine());
     recorded("sync-heard", &heard());
@@ -268,6 +300,7 @@ fn publishers_messages() {
         ("behind", Body::Behind(Behind { scope: SCOPE.into(), position: position(39) })),
         ("refused", Body::Refused(Refused { scope: SCOPE.into(), reason: "not offered".into() })),
         ("superseded", Body::Superseded(Superseded {})),
+        ("places", Body::Places(Places { rows: vec![place()] })),
     ] {
         recorded(&format!("sync-publisher-{name}"), &PublisherMessage { body: Some(body) });
     }

@@ -20,7 +20,7 @@ pub struct Member {
     pub identity: String,
     /// Its name.
     pub name: String,
-    /// `server`, `agent` or `gateway`.
+    /// `server`, `agent`, `gateway` or `dns`.
     pub role: String,
     /// Its region; control nodes have none.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -57,7 +57,7 @@ pub(super) fn revoke(
             return nobody(format!("no agent has joined as {identity}"));
         }
         Place::Agent => {}
-        Place::Gateway(region) => {
+        Place::OfRegion(region) => {
             if state.get(&ResourceKey::global(Kind::Region, region.clone())).is_none() {
                 return nobody(format!("there is no Region {region}"));
             }

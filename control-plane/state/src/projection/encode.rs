@@ -53,6 +53,7 @@ pub(super) fn listener<'a>(
         internal: spec.exposure == Exposure::Internal,
         // Absent where nothing is said, and so no byte of an Environment that says nothing.
         egress: (!spec.egress.is_empty()).then(|| egress(&spec.egress)),
+        tunnel_peers: Vec::new(),
     }))
 }
 
@@ -304,8 +305,9 @@ pub(super) fn bytes(kind: Runtime) -> Bytes {
 
 /// The features that a consumer must know to use a resource as it is meant ([`hanse_runtime::FEATURES`]), and which resources
 /// use each. Consumers drop fields that they do not know, so each field that forbids something is asked for here: a resource
-/// that has it requires its feature. No field does so far.
+/// that has it requires its feature.
 const REQUIRED: &[(&str, Uses)] = &[
+    (hanse_runtime::TUNNEL, |kind| matches!(kind, Runtime::Route(route) if !route.served_in.is_empty())),
     #[cfg(feature = "next")]
     (crate::next::FEATURE, |kind| matches!(kind, Runtime::Route(route) if !route.note.is_empty())),
 ];

@@ -32,6 +32,7 @@ impl Proposal {
             effects: self.effects.iter().map(ProposedEffect::to_proto).collect(),
             serves: self.serves.iter().map(ProposedServing::to_proto).collect(),
             token_revision: self.token_revision,
+            plans: Vec::new(),
         }
     }
 

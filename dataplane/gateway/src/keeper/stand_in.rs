@@ -32,7 +32,10 @@ pub(super) fn stand_in(key: &str, poisoned: Option<&Bytes>, proven: &Bytes) -> O
             | ResourceKind::Upstream
             | ResourceKind::Plan
             | ResourceKind::Origin
-            | ResourceKind::Neighbour,
+            | ResourceKind::Neighbour
+            | ResourceKind::Zone
+            | ResourceKind::GlobalHost
+            | ResourceKind::Shift,
         )
         | None => Some(proven.clone()),
     }

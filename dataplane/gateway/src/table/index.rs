@@ -315,7 +315,9 @@ impl ScopeIndex {
                 touched.subscriptions.insert(key.clone());
             }
             Resource::Endpoints(set) => profiles.sets.insert(SetId::new(&self.table.scope, key), set),
-            Resource::Secret(_) | Resource::Neighbour(_) => {} // no scope that a gateway follows has one
+            // No scope that a gateway follows has one.
+            Resource::Secret(_) | Resource::Neighbour(_) | Resource::Zone(_) | Resource::GlobalHost(_) => {}
+            Resource::Shift(_) => {} // gateways of this release tunnel nothing: each region serves what reaches it
             // It says who may publish, and what of it is used.
             Resource::Origin(origin) => drop(self.origins.insert(key.clone(), Arc::new(origin))),
         }
@@ -326,7 +328,14 @@ impl ScopeIndex {
         self.dangling.remove(key);
         self.barred.remove(key);
         match ResourceKind::of_key(key) {
-            None | Some(ResourceKind::Secret | ResourceKind::Neighbour) => {}
+            None
+            | Some(
+                ResourceKind::Secret
+                | ResourceKind::Neighbour
+                | ResourceKind::Zone
+                | ResourceKind::GlobalHost
+                | ResourceKind::Shift,
+            ) => {}
             Some(ResourceKind::Endpoints) => profiles.sets.remove(SetId::new(&self.table.scope, key)),
             Some(ResourceKind::Origin) => drop(self.origins.remove(key)),
             Some(ResourceKind::Listener) => {

@@ -117,7 +117,7 @@ async fn every_role_joins() {
     let federation = Arc::new(Federation::new());
     let token = token_of(&federation);
     let digest = token.secret_digest();
-    for role in [Role::Server, Role::Agent, Role::Gateway] {
+    for role in Role::ALL {
         let issuer = federation.clone();
         let desk = Desk::new(move |request, peer| {
             assert_eq!(peer.identity, None);
@@ -127,11 +127,15 @@ async fn every_role_joins() {
             let chain = match role {
                 Role::Server => issuer.root.issue_control_intermediate(spki, &new),
                 Role::Agent => issuer.control.issue_regional_intermediate(spki, &region),
-                Role::Gateway => issuer.region.issue_leaf(spki, &Identity::gateway(new, region), &[]),
+                Role::Gateway | Role::Dns => {
+                    let identity = Identity { name: new, role, region: Some(region) };
+                    issuer.region.issue_leaf(spki, &identity, &[])
+                }
             };
             Ok(answer(chain.unwrap(), role.as_str(), if role == Role::Server { "" } else { "eu-west" }))
         });
-        let who = if role == Role::Gateway { "a.agent.eu-west" } else { "cp-1.server.control" };
+        let by_agent = role.admitted_by() == Role::Agent;
+        let who = if by_agent { "a.agent.eu-west" } else { "cp-1.server.control" };
         let (_serving, address) = open(&federation, who, desk).await;
         let key = KeyPair::generate().unwrap();
         let response = join_as(role, &[address], &token, &key).await.unwrap();
@@ -184,6 +188,7 @@ async fn who_does_not_admit_us_is_not_told_the_secret() {
         // An agent that got hold of a control node's token could join the control plane with it.
         (Role::Server, "a.agent.eu-west"),
         (Role::Gateway, "cp-1.server.control"),
+        (Role::Dns, "cp-1.server.control"),
     ] {
         let desk = Desk::new(|_, _| panic!("the secret was sent to one it is not meant for"));
         let (_serving, address) = open(&federation, who, desk).await;

@@ -62,7 +62,8 @@ pub struct Refused {
     pub identities: BTreeSet<Identity>,
     /// By key: every certificate that was issued under it.
     pub keys: BTreeSet<KeyDigest>,
-    /// By key, of gateways only. These come from reports of agents, so that no other role is refused for them.
+    /// By key, of nodes that agents admit only, such as gateways. These come from reports of agents, so that no other role is refused
+    /// for them.
     pub gateway_keys: BTreeSet<KeyDigest>,
 }
 
@@ -71,7 +72,8 @@ impl Refused {
     fn contains(&self, peer: &Identity, keys: &[KeyDigest]) -> bool {
         self.identities.contains(peer)
             || keys.iter().any(|key| self.keys.contains(key))
-            || (peer.role == Role::Gateway && keys.iter().any(|key| self.gateway_keys.contains(key)))
+            || (peer.role.admitted_by() == Role::Agent
+                && keys.iter().any(|key| self.gateway_keys.contains(key)))
     }
 }
 

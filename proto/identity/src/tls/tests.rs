@@ -4,8 +4,6 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use super::*;
 use crate::testbed::{Federation, dial, identity, listen, name, soon};
 
-const ALL: [Role; 3] = [Role::Server, Role::Agent, Role::Gateway];
-
 /// What became of a connection: who the server saw, or the client's error.
 async fn meet(
     server: ServerTls,
@@ -62,7 +60,7 @@ async fn wrong_roles_are_refused_by_either_side() {
     let refused = meet(server, federation.client("g.gateway.eu-west", &[Role::Server])).await.unwrap_err();
     assert!(refused.contains("alert"), "{refused}");
 
-    let impostor = federation.server("g.gateway.eu-west", &ALL);
+    let impostor = federation.server("g.gateway.eu-west", &Role::ALL);
     let refused = meet(impostor, federation.client("a.agent.eu-west", &[Role::Server])).await.unwrap_err();
     assert!(
         refused.contains("g.gateway.eu-west.hanse.internal is refused here: expected role server"),
@@ -73,7 +71,7 @@ async fn wrong_roles_are_refused_by_either_side() {
 #[tokio::test]
 async fn wrong_regions_are_refused() {
     let federation = Federation::new();
-    let server = federation.server("a.agent.eu-west", &ALL);
+    let server = federation.server("a.agent.eu-west", &Role::ALL);
     for (region, welcome) in [("eu-west", true), ("us-east", false)] {
         let expect = Expect { roles: vec![Role::Agent], region: Some(name(region)) };
         let client =
@@ -86,27 +84,29 @@ async fn wrong_regions_are_refused() {
 #[tokio::test]
 async fn other_federations_are_refused_by_either_side() {
     let (ours, theirs) = (Federation::new(), Federation::new());
-    let client = ours.client("a.agent.eu-west", &ALL);
-    let refused = meet(theirs.server("cp-1.server.control", &ALL), client).await.unwrap_err();
+    let client = ours.client("a.agent.eu-west", &Role::ALL);
+    let refused = meet(theirs.server("cp-1.server.control", &Role::ALL), client).await.unwrap_err();
     assert!(refused.contains("UnknownIssuer"), "{refused}");
 
     // A client that trusts our server but shows a certificate of theirs.
     let stranger = theirs.live("a.agent.eu-west");
-    let expect = Expect { roles: ALL.to_vec(), region: None };
+    let expect = Expect { roles: Role::ALL.to_vec(), region: None };
     let client = client_tls(Some(&stranger), ours.anchor(), expect.clone()).unwrap();
-    let refused = meet(ours.server("cp-1.server.control", &ALL), client).await.unwrap_err();
+    let refused = meet(ours.server("cp-1.server.control", &Role::ALL), client).await.unwrap_err();
     assert!(refused.contains("alert"), "{refused}");
 
     let nameless = client_tls(None, ours.anchor(), expect).unwrap();
-    let refused = meet(ours.server("cp-1.server.control", &ALL), nameless).await.unwrap_err();
+    let refused = meet(ours.server("cp-1.server.control", &Role::ALL), nameless).await.unwrap_err();
     assert!(refused.contains("CertificateRequired"), "{refused}");
 }
 
 #[tokio::test]
 async fn tls_1_2_is_not_spoken() {
     let federation = Federation::new();
-    let verifier =
-        ServerVerifier::trusting(federation.anchor().into(), Rule { roles: ALL.to_vec(), region: None });
+    let verifier = ServerVerifier::trusting(
+        federation.anchor().into(),
+        Rule { roles: Role::ALL.to_vec(), region: None },
+    );
     let old = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS12])
         .unwrap()
@@ -122,8 +122,8 @@ async fn tls_1_2_is_not_spoken() {
 async fn new_connections_use_replaced_credentials() {
     let federation = Federation::new();
     let (server, client) = (federation.live("a.agent.eu-west"), federation.live("g-1.gateway.eu-west"));
-    let listening = server_tls(&server, federation.mutual(&ALL), Alpn::Http2).unwrap();
-    let expect = Expect { roles: ALL.to_vec(), region: None };
+    let listening = server_tls(&server, federation.mutual(&Role::ALL), Alpn::Http2).unwrap();
+    let expect = Expect { roles: Role::ALL.to_vec(), region: None };
     let dialing = client_tls(Some(&client), federation.anchor(), expect).unwrap();
     let (mut listener, address) = listen(listening).await;
 

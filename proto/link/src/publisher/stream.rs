@@ -210,7 +210,8 @@ impl Stream {
                     | Body::End(_)
                     | Body::Behind(_)
                     | Body::Refused(_)
-                    | Body::Superseded(_),
+                    | Body::Superseded(_)
+                    | Body::Places(_),
                 )
                 | None => {}
             }
@@ -239,12 +240,12 @@ impl Stream {
         }
         // Another agent acknowledges what it holds, whether or not a gateway can use it.
         if let Received::Acked { scope, ack } = &received
-            && self.identity.role == Role::Gateway
+            && self.identity.role.admitted_by() == Role::Agent
             && let Some(position) = &ack.effective
             && self.session.scopes().any(|subscribed| subscribed == scope)
             && let Some(but) = ack.quarantine.exceptions()
         {
-            // One gateway that uses a version is enough. Until then the replica holds the version before for gateways that join.
+            // One consumer that uses a version is enough. Until then the replica holds the version before for consumers that join.
             self.service.replicas.confirm(scope, position, &but);
         }
         let subscribed: BTreeSet<_> = self.session.scopes().cloned().collect();
@@ -290,7 +291,7 @@ fn scope_of(message: &PublisherMessage) -> Option<&str> {
         | Body::End(End { scope, .. })
         | Body::Bookmark(Bookmark { scope, .. })
         | Body::Behind(Behind { scope, .. }) => Some(scope),
-        Body::Welcome(_) | Body::Refused(_) | Body::Superseded(_) => None,
+        Body::Welcome(_) | Body::Refused(_) | Body::Superseded(_) | Body::Places(_) => None,
     }
 }
 

@@ -93,7 +93,11 @@ impl Federation {
         self.serve_to(
             publisher,
             address,
-            Clients::Mutual { trust: trust.into(), roles: vec![Role::Agent, Role::Gateway], region: None },
+            Clients::Mutual {
+                trust: trust.into(),
+                roles: vec![Role::Agent, Role::Gateway, Role::Dns],
+                region: None,
+            },
         )
         .await
     }

@@ -9,7 +9,7 @@ use hanse_proto::{
         sync_client::SyncClient,
     },
 };
-use hanse_topology::{Identity, ScopeId};
+use hanse_topology::{Identity, Role, ScopeId};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Streaming};
@@ -144,14 +144,15 @@ async fn a_report_that_is_too_large_ends_its_stream_and_leaves_no_trace() {
 
 /// Here admission offers it every scope.
 #[tokio::test]
-async fn a_gateway_is_never_offered_what_its_role_may_not_learn() {
+async fn no_peer_is_offered_what_its_role_may_not_learn() {
     let federation = Federation::new();
     let publisher = Publisher::new(agent("agent-1"));
     let all = [scope(), ScopeId::Dns { region: name("eu-west") }, ScopeId::Keys { region: name("eu-west") }];
     publisher.admission.offer(all.to_vec(), None);
     let serving = federation.serve(&publisher, None).await;
     let gateway = Identity::gateway(name("gateway-1"), name("eu-west"));
-    for (peer, offered) in [(agent("agent-2"), &all[..]), (gateway, &all[..1])] {
+    let responder = Identity { role: Role::Dns, ..gateway.clone() };
+    for (peer, offered) in [(agent("agent-2"), &all[..]), (gateway, &all[..1]), (responder, &all[1..2])] {
         let (sender, mut stream) = open(&federation, &serving, &peer).await;
         say(&sender, Body::Introduction(Introduction::default())).await;
         let scopes = loop {

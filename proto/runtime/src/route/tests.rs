@@ -59,6 +59,19 @@ fn nothing_is_open_that_does_not_say_so() {
 }
 
 #[test]
+fn a_route_is_served_here_or_elsewhere() {
+    let served = |route: &runtime::Route| Route::new(route).unwrap().served_in.len();
+    assert_eq!(served(&runtime::Route { upstream: "upstream/shop/pets".to_owned(), ..route() }), 0);
+    assert_eq!(served(&runtime::Route { served_in: vec!["us-east".to_owned()], ..route() }), 1);
+    assert_eq!(blamed(|route| route.served_in = vec!["us-east".to_owned(), String::new()]), "served_in[1]");
+    let both = |route: &mut runtime::Route| {
+        route.served_in = vec!["us-east".to_owned()];
+        route.upstream = "upstream/shop/pets".to_owned();
+    };
+    assert_eq!(blamed(both), "upstream");
+}
+
+#[test]
 fn keys_do_not_travel_in_headers_that_frame_or_route() {
     let check = |name: &str| ApiKey::new(&runtime::ApiKey { header: name.to_owned(), ..Default::default() });
     for name in ["Host", "Connection", "Content-Length", "transfer-encoding", "TE", "Upgrade", "Expect"] {

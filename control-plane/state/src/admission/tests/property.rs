@@ -360,6 +360,7 @@ fn unusable(world: &World) -> Option<String> {
                 Err(unusable) => return Some(format!("{scope} {key}: {unusable}")),
                 Ok(Checked::Route(route)) => route.upstream.into_string(),
                 Ok(Checked::Subscription(of)) => format!("plan/{}/{}", of.organization, of.plan),
+                Ok(Checked::GlobalHost(host)) => format!("zone/{}", host.zone),
                 Ok(
                     Checked::Listener(_)
                     | Checked::Upstream(_)
@@ -368,7 +369,9 @@ fn unusable(world: &World) -> Option<String> {
                     | Checked::Secret(_)
                     | Checked::Endpoints(_)
                     | Checked::Origin(_)
-                    | Checked::Neighbour(_),
+                    | Checked::Neighbour(_)
+                    | Checked::Zone(_)
+                    | Checked::Shift(_),
                 ) => {
                     return None;
                 }

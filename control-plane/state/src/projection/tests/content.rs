@@ -3,6 +3,7 @@
 use hanse_proto::runtime::{operation_security, security::Scheme};
 
 use super::*;
+use crate::projection::encode;
 
 #[test]
 fn an_environment_is_a_listener_in_each_of_its_regions() {
@@ -25,9 +26,26 @@ fn an_environment_is_a_listener_in_each_of_its_regions() {
             deny: vec![runtime::Cidr { address: [&[0xfd][..], &[0; 15]].concat().into(), length: 8 }],
         }),
         grants: Vec::new(),
+        tunnel_peers: Vec::new(),
     };
     assert_eq!(world.decoded("eu", "partner", "listener/partner"), Runtime::Listener(listener));
     assert!(!world.content.contains_key(&scope("us", "partner")));
+}
+
+/// A gateway that does not know `served_in` would find no upstream, and could not tell why.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "as a gateway does it")]
+fn a_route_that_other_regions_serve_requires_the_feature() {
+    let requires = |served_in: &[&str]| {
+        let served_in = served_in.iter().map(|&region| region.to_owned()).collect();
+        let bytes = encode::bytes(Runtime::Route(runtime::Route { served_in, ..Default::default() }));
+        (runtime::Resource::decode(bytes.clone()).unwrap().requires, bytes)
+    };
+    assert!(requires(&[]).0.is_empty());
+    let (named, bytes) = requires(&["us"]);
+    assert_eq!(named, ["tunnel"]);
+    let unusable = hanse_runtime::check(hanse_runtime::ResourceKind::Route, &bytes).unwrap_err();
+    assert!(unusable.field == "requires" && unusable.reason.contains("tunnel"), "{unusable}");
 }
 
 #[test]

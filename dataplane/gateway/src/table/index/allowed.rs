@@ -61,7 +61,10 @@ pub(super) fn judge_content(key: &str, resource: &Resource) -> Result<(), Unusab
         | Resource::Subscription(_)
         | Resource::Secret(_)
         | Resource::Origin(_)
-        | Resource::Neighbour(_) => Ok(()),
+        | Resource::Neighbour(_)
+        | Resource::Zone(_)
+        | Resource::GlobalHost(_)
+        | Resource::Shift(_) => Ok(()),
     }
 }
 

@@ -120,6 +120,36 @@ fn what_cannot_be_used_keeps_its_last_good_version() {
     assert_eq!((serves(&index, "/orders").as_str(), reasons(&index).len()), ("nothing", 0));
 }
 
+/// Zones and hosts are of `dns` scopes, and no gateway of this release tunnels. None of the three is ever of a local scope.
+#[test]
+fn what_directs_clients_elsewhere_changes_no_table() {
+    let epoch = Some(runtime::Epoch { generation: 1, revision: 1 });
+    let shift = runtime::Shift { regions: vec!["us-east".to_owned()], epoch, ..Default::default() };
+    let host = runtime::GlobalHost {
+        name: "orders".to_owned(),
+        zone: "gslb".to_owned(),
+        host: "any.example".to_owned(),
+        environment: "production".to_owned(),
+        ttl_s: 30,
+        candidates: vec![runtime::Candidate { region: "us-east".to_owned(), ..Default::default() }],
+        ..Default::default()
+    };
+    let entries = || {
+        vec![
+            entry("shift/any", Kind::Shift(shift.clone())),
+            entry("host/orders", Kind::GlobalHost(host.clone())),
+        ]
+    };
+    let mut index = start();
+    change(&mut index, entries());
+    assert_eq!((serves(&index, "/orders").as_str(), reasons(&index).len()), ("orders r1 a:1", 0));
+    change(&mut index, vec![("zone/gslb".into(), Bytes::from_static(b"\xff"))]);
+    assert_eq!(reasons(&index), ["zone/gslb resource"]);
+    remove(&mut index, &["shift/any", "host/orders", "zone/gslb"]);
+    assert_eq!((serves(&index, "/orders").as_str(), reasons(&index).len()), ("orders r1 a:1", 0));
+    assert_eq!(reasons(&local_index("pods", entries())), ["host/orders kind", "shift/any kind"]);
+}
+
 #[test]
 fn a_route_that_is_bad_and_dangles_says_so_until_both_are_mended() {
     let mut index = start();

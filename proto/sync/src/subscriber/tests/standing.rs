@@ -19,6 +19,14 @@ fn a_session_says_which_process_it_is_and_hears_that_another_took_its_place() {
 }
 
 #[test]
+fn places_that_were_not_agreed_end_the_stream() {
+    let mut example = Example::following();
+    let said = example.take(message(publisher_message::Body::Places(sync::Places::default())));
+    assert_eq!(said, ["alarm malformed message", "disconnect"]);
+    assert!(example.is_as_before(), "what is held stays");
+}
+
+#[test]
 fn silence_is_an_alarm() {
     let stalled = ["alarm stalled", "disconnect"];
     let root = replica_at(12).root();

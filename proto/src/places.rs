@@ -1,0 +1,185 @@
+//! Places: where other regions are reached, and whether they serve.
+
+use std::{net::IpAddr, time::Duration};
+
+use hanse_topology::Name;
+use prost::Message as _;
+
+use crate::{
+    InvalidMessage,
+    sync::{self, Health, PlaceRow},
+};
+
+/// The name of the feature: only a publisher and a subscriber that both know it send and take `places`.
+pub const PLACES: &str = "places";
+/// The most rows of one message: 64 regions in 8 environments. More rows go into the next message.
+pub const MAX_PLACE_ROWS: usize = 512;
+/// The largest message, encoded: [`MAX_PLACE_ROWS`] of 500 octets, and as much as a gateway may say at once.
+pub const MAX_PLACES_BYTES: usize = 256 << 10;
+/// The most addresses of a row, and the most tunnels: with both families, four ways in.
+pub const MAX_PLACE_ADDRESSES: usize = 8;
+/// The longest tunnel: a DNS name of 253 bytes, a colon, and a port.
+pub const MAX_TUNNEL_BYTES: usize = 259;
+
+/// What is known of one region, in one environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The region.
+    pub region: Name,
+    /// The environment.
+    pub environment: Name,
+    /// What the region's agents say of its gateways. `Unspecified`: nothing, or a word of a later release.
+    pub health: Health,
+    /// Since the agents said so.
+    pub age: Duration,
+    /// Where its gateways are reached by clients, as they advertise it: at most [`MAX_PLACE_ADDRESSES`].
+    pub addresses: Vec<IpAddr>,
+    /// Where its gateways take tunnelled requests, `host:port`: at most [`MAX_PLACE_ADDRESSES`].
+    pub tunnels: Vec<String>,
+    /// How many addresses and tunnels there was no room for.
+    pub left_out: u64,
+}
+
+impl From<Place> for PlaceRow {
+    fn from(place: Place) -> Self {
+        let Place { region, environment, health, age, addresses, tunnels, left_out } = place;
+        Self {
+            region: region.to_string(),
+            environment: environment.to_string(),
+            health: health.into(),
+            age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
+            addresses: addresses.iter().map(ToString::to_string).collect(),
+            tunnels,
+            left_out,
+        }
+    }
+}
+
+impl TryFrom<PlaceRow> for Place {
+    type Error = InvalidMessage;
+
+    fn try_from(row: PlaceRow) -> Result<Self, InvalidMessage> {
+        let health = row.health();
+        let PlaceRow { region, environment, health: _, age_ms, addresses, tunnels, left_out } = row;
+        let name = |field, text: String| {
+            Name::new(text).map_err(|error| InvalidMessage::new(field, error.to_string()))
+        };
+        check_count("addresses", addresses.len(), MAX_PLACE_ADDRESSES)?;
+        check_count("tunnels", tunnels.len(), MAX_PLACE_ADDRESSES)?;
+        Ok(Self {
+            region: name("region of a place", region)?,
+            environment: name("environment of a place", environment)?,
+            health,
+            age: Duration::from_millis(age_ms),
+            addresses: addresses.iter().map(|text| address(text)).collect::<Result<_, _>>()?,
+            tunnels: tunnels.into_iter().map(tunnel).collect::<Result<_, _>>()?,
+            left_out,
+        })
+    }
+}
+
+/// The rows of a message, in their order. A row that cannot be read is an error of its own: the others count.
+pub fn read(
+    places: sync::Places,
+) -> Result<impl Iterator<Item = Result<Place, InvalidMessage>>, InvalidMessage> {
+    check_count("rows", places.rows.len(), MAX_PLACE_ROWS)?;
+    let bytes = places.encoded_len();
+    if bytes > MAX_PLACES_BYTES {
+        let why = format!("{bytes} bytes are more than {MAX_PLACES_BYTES}");
+        return Err(InvalidMessage::new("places", why));
+    }
+    Ok(places.rows.into_iter().map(Place::try_from))
+}
+
+fn check_count(items: &'static str, count: usize, most: usize) -> Result<(), InvalidMessage> {
+    if count <= most {
+        return Ok(());
+    }
+    Err(InvalidMessage::new("places", format!("{count} {items} are more than {most}")))
+}
+
+fn address(text: &str) -> Result<IpAddr, InvalidMessage> {
+    let usable = |address: &IpAddr| !address.is_unspecified() && !address.is_multicast();
+    let address = text.parse::<IpAddr>().map(|address| address.to_canonical()).ok().filter(usable);
+    address.ok_or_else(|| InvalidMessage::new("address of a place", format!("{text:?} is of no host")))
+}
+
+fn tunnel(text: String) -> Result<String, InvalidMessage> {
+    let is_host = |host: &str| !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_graphic());
+    let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port != 0);
+    let parts = text.rsplit_once(':').filter(|_| text.len() <= MAX_TUNNEL_BYTES);
+    if parts.is_some_and(|(host, port)| is_host(host) && is_port(port)) {
+        return Ok(text);
+    }
+    let why = format!("{:?} is no host and port", text.chars().take(MAX_TUNNEL_BYTES).collect::<String>());
+    Err(InvalidMessage::new("tunnel of a place", why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place() -> Place {
+        Place {
+            region: Name::new("eu-west").unwrap(),
+            environment: Name::new("production").unwrap(),
+            health: Health::Down,
+            age: Duration::from_millis(1_200),
+            addresses: vec!["192.0.2.7".parse().unwrap(), "2001:db8::7".parse().unwrap()],
+            tunnels: vec!["gateway-1.example:7447".to_owned(), "[2001:db8::7]:7447".to_owned()],
+            left_out: 3,
+        }
+    }
+
+    #[test]
+    fn a_row_survives_the_wire() {
+        assert_eq!(Place::try_from(PlaceRow::from(place())), Ok(place()));
+        let older = PlaceRow { health: 99, ..place().into() };
+        assert_eq!(Place::try_from(older).unwrap().health, Health::Unspecified, "a word of a later release");
+        let ancient = Place { age: Duration::MAX, ..place() };
+        assert_eq!(PlaceRow::from(ancient).age_ms, u64::MAX);
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_read_takes_no_other_with_it() {
+        let check = |message: &str, change: fn(&mut PlaceRow)| {
+            let mut bad = PlaceRow::from(place());
+            change(&mut bad);
+            let rows = vec![bad, place().into()];
+            let read: Vec<_> = read(sync::Places { rows }).unwrap().collect();
+            assert_eq!(read[0].as_ref().unwrap_err().message, message);
+            assert_eq!(read[1], Ok(place()));
+        };
+        check("region of a place", |row| row.region.clear());
+        check("environment of a place", |row| row.environment = "Production".to_owned());
+        check("address of a place", |row| row.addresses.push("gateway-1.example".to_owned()));
+        check("tunnel of a place", |row| row.tunnels.push("gateway-1.example".to_owned()));
+        check("places", |row| row.addresses = vec!["192.0.2.7".to_owned(); MAX_PLACE_ADDRESSES + 1]);
+        check("places", |row| row.tunnels = vec!["a:1".to_owned(); MAX_PLACE_ADDRESSES + 1]);
+    }
+
+    #[test]
+    fn addresses_and_tunnels_are_those_that_lead_to_a_host() {
+        for bad in ["", "gateway-1.example", "0.0.0.0", "::", "224.0.0.1", "192.0.2.7:80", "fe80::1%eth0"] {
+            assert!(address(bad).is_err(), "{bad}");
+        }
+        assert_eq!(address("::ffff:192.0.2.7"), address("192.0.2.7"));
+        let longest = format!("{}:65535", "a".repeat(253));
+        for good in ["a:1", "[::1]:7447", &longest] {
+            assert_eq!(tunnel(good.to_owned()).as_deref(), Ok(good));
+        }
+        for bad in ["", "a", ":1", "a:", "a:0", "a:65536", "a b:1", "a\n:1", "ä:1", &format!("a{longest}")] {
+            assert!(tunnel(bad.to_owned()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_taken_whole_or_not_at_all() {
+        let count =
+            |rows: usize| read(sync::Places { rows: vec![place().into(); rows] }).map(Iterator::count);
+        assert_eq!(count(MAX_PLACE_ROWS), Ok(MAX_PLACE_ROWS));
+        assert!(count(MAX_PLACE_ROWS + 1).unwrap_err().why.contains("513 rows are more than 512"));
+        let large = PlaceRow { region: "x".repeat(MAX_PLACES_BYTES), ..PlaceRow::default() };
+        assert!(read(sync::Places { rows: vec![large] }).is_err_and(|error| error.why.contains("262144")));
+    }
+}
