@@ -7,13 +7,14 @@ use std::{
 };
 
 use hanse_identity::{KeyDigest, LiveTrust, Refused};
+use hanse_process::seeded;
 use hanse_runtime::Origin;
 use hanse_sync::{ContentRoot, Disbelief, HeadSignature, Heads};
 use hanse_topology::{Identity, Lineage, Name, Position, ScopeId};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
-use crate::{head, seeded::seeded};
+use crate::head;
 
 /// The Origins that a node knows, by the local scope of each. Cloning shares them.
 #[derive(Clone)]

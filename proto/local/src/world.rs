@@ -28,13 +28,13 @@ use std::{
 use bytes::Bytes;
 use hanse_identity::{Authority, KeyDigest, KeyPair, LiveAuthority, LiveTrust};
 use hanse_link::Replicas;
+use hanse_process::{bring_back, seeded};
 use hanse_sync::{HeadSignature, Heads, Replica, ReplicaMap};
 use hanse_topology::{Lineage, Name, Position, ScopeId};
 use tokio::sync::watch;
 
 use crate::{
     Draw, Holding, HoldingHandle, Merge, OriginKeeper, Origins, Wish, Wishes, head,
-    seeded::{bring_back, seeded},
     testbed::{at, name, runtime_scope},
 };
 use event::Event;
@@ -154,6 +154,7 @@ const FOUND_WITHIN: u64 = 40;
 
 /// A check counts only if it fails where something is wrong: each of these bugs is found, and by the check that is meant for it.
 #[test]
+#[cfg_attr(not(debug_assertions), ignore = "a release build brings no bug back")]
 fn bugs_that_are_brought_back_are_found() {
     for (bug, words) in [
         ("judge-nothing", "it holds what was forged"),
