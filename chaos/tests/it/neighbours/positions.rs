@@ -24,7 +24,7 @@ pub(super) struct InForce {
     /// As agents write it.
     pub(super) position: String,
     /// The content root of what it received.
-    pub(super) root: String,
+    root: String,
     /// The rest of what the page says of the scope: how much it made of that.
     counts: Value,
 }
