@@ -83,22 +83,12 @@ async fn story(mut region: Region<'_>) -> Result<()> {
     let target = |gateway: &&str| region.world.target(gateway, &format!("{STEADY}/now"), None);
     let targets = GATEWAYS.iter().map(target).collect::<Result<_>>()?;
     let load = Load::start(targets, LoadOptions { per_second: PER_SECOND, timeout: TIMEOUT })?;
-    let positions = Positions::watch(region.world, &GATEWAYS)?;
+    let mut positions = Positions::watch(region.world, &GATEWAYS)?;
     region.world.kill("cp-1")?;
-    let began = Instant::now();
-    let part = |what: &str| say(format!("{:>4.1} s: {what}", began.elapsed().as_secs_f64()));
-    let last = changes::are_served(region.world, &region.first, 1, &GATEWAYS).await?;
-    part("changes");
-    region.is_taken_over(&last).await?;
-    part("taken over");
-    region.is_claimed_by_both_at_once(2).await?;
-    part("both at once");
-    region.is_claimed_by_one_that_never_met_the_other().await?;
-    part("never met");
-    region.is_claimed_by_both_at_once(4).await?;
-    part("both at once again");
-    region.is_forged_by_a_relay().await?;
-    part("forged");
+    tokio::select! {
+        wrong = positions.wrong() => return Err(wrong),
+        outcome = region.lives_alone() => outcome?,
+    }
     let seen = positions.stop().await?;
     let ledger = load.stop()?;
     let summary = ledger.verdict(region.world.windows())?;
@@ -111,6 +101,25 @@ async fn story(mut region: Region<'_>) -> Result<()> {
 }
 
 impl Region<'_> {
+    /// All that happens without a control plane.
+    async fn lives_alone(&mut self) -> Result<()> {
+        let began = Instant::now();
+        let part = |what: &str| say(format!("{:>4.1} s: {what}", began.elapsed().as_secs_f64()));
+        let last = changes::are_served(self.world, &self.first, 1, &GATEWAYS).await?;
+        part("changes");
+        self.is_taken_over(&last).await?;
+        part("taken over");
+        self.is_claimed_by_both_at_once(2).await?;
+        part("both at once");
+        self.is_claimed_by_one_that_never_met_the_other().await?;
+        part("never met");
+        self.is_claimed_by_both_at_once(4).await?;
+        part("both at once again");
+        self.is_forged_by_a_relay().await?;
+        part("forged");
+        Ok(())
+    }
+
     async fn is_nothing_without_an_origin(&self) -> Result<()> {
         self.first.wish_one(1, "/before")?;
         tokio::time::sleep(LONG_ENOUGH).await;

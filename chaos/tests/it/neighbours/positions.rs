@@ -84,6 +84,15 @@ impl Positions {
         Ok(Self { gateways: gateways.len(), stop, task })
     }
 
+    /// Waits for something that is wrong.
+    pub(super) async fn wrong(&mut self) -> anyhow::Error {
+        match (&mut self.task).await {
+            Ok(Err(wrong)) => wrong,
+            Ok(Ok(seen)) => anyhow::anyhow!("the watch ended by itself: {seen:?}"),
+            Err(error) => error.into(),
+        }
+    }
+
     /// How many positions were seen, or what was wrong.
     pub(super) async fn stop(self) -> Result<usize> {
         self.stop.send_replace(true);
