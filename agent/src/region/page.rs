@@ -126,7 +126,7 @@ impl Shown {
         last.map(|at| now.saturating_duration_since(at))
     }
 
-    fn page(&self, now: Instant) -> RegionPage {
+    pub(super) fn page(&self, now: Instant) -> RegionPage {
         let relay = |(name, heard): (&Name, &Heard)| RelayShown {
             name: name.to_string(),
             age_seconds: heard.at().map(|at| now.saturating_duration_since(at).as_secs()),

@@ -349,7 +349,7 @@ impl Keeping {
 
     /// Compiles what is new of one scope. Whether the table differs.
     fn take_in(&mut self, news: News) -> bool {
-        let News { scope, seen, position, content, held_back } = news;
+        let News { scope, seen, position, root, content, held_back } = news;
         let started = Instant::now();
         let origin = self.origin_of(&scope);
         let counters = &self.counters;
@@ -357,13 +357,14 @@ impl Keeping {
             index: ScopeIndex::counting(scope.clone(), counters.clone()),
             seen,
             position,
+            root,
             unusable: Vec::new(),
             quarantine: Quarantine::default(),
             lost_is_untold: true,
             exceptions: BTreeMap::new(),
             waits_for: WaitsFor::default(),
         });
-        (kept.seen, kept.position) = (seen, position);
+        (kept.seen, kept.position, kept.root) = (seen, position, root);
         kept.index.set_poisoned(held_back.poisoned); // before anything of it is compiled
         let is_allowed_otherwise = kept.index.set_origin(origin, &mut self.profiles);
         let (resources, whole) = match content {

@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use hanse_link::Quarantine;
 use hanse_proto::sync::Quarantined;
-use hanse_sync::Seen;
+use hanse_sync::{ContentRoot, Seen};
 use hanse_topology::{Position, ScopeId};
 use serde::Serialize;
 
@@ -19,6 +19,8 @@ pub(super) struct KeptScope {
     pub(super) index: ScopeIndex,
     pub(super) seen: Seen,
     pub(super) position: Position,
+    /// The root of the content there, as received.
+    pub(super) root: ContentRoot,
     /// What cannot be used as received.
     pub(super) unusable: Vec<Quarantined>,
     /// That, and which of its routes do not answer at a place of theirs.
@@ -82,6 +84,7 @@ impl KeptScope {
             scope: scope.to_string(),
             lineage: self.position.lineage.to_string(),
             revision: self.position.revision,
+            root: self.root.to_string(),
             counts: self.index.counts(),
             unusable: self.quarantine.total(),
             named: named.collect(),
@@ -97,6 +100,8 @@ pub(crate) struct ScopeSummary {
     pub(super) scope: String,
     lineage: String,
     revision: u64,
+    /// In hexadecimal. Nodes at the same lineage and revision have the same root.
+    root: String,
     #[serde(flatten)]
     pub(super) counts: Counts,
     pub(super) unusable: u64,

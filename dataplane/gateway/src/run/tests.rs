@@ -39,6 +39,7 @@ async fn a_gateway_joins_serves_follows_and_goes_on_alone() {
     assert_eq!(shown["identity"], "gateway-1.gateway.eu-west.hanse.internal");
     assert_eq!(shown["scopes"][0]["scope"], "runtime/eu-west/production");
     assert_eq!((&shown["scopes"][0]["revision"], &shown["scopes"][0]["routes"]), (&4.into(), &2.into()));
+    assert_eq!(shown["scopes"][0]["root"], agent.root().to_string(), "that of revision 4");
     assert_eq!(shown["agent"]["name"], "agent-1");
     let metrics = until(&admin, "/metrics", 200).await;
     assert!(

@@ -284,6 +284,11 @@ impl Agent {
         self.replicas.update(&scope("production"), advance).unwrap();
     }
 
+    /// The content root of what it publishes.
+    pub(super) fn root(&self) -> hanse_link::ContentRoot {
+        self.replicas.read(|map| map[&scope("production")].root())
+    }
+
     /// The revision that the only gateway acknowledged.
     pub(super) fn acknowledged(&self) -> Option<u64> {
         let record = self.subscribers.snapshot().into_iter().next()?;
