@@ -12,18 +12,21 @@ use tokio::sync::watch;
 use crate::{
     health::{Endpoints, millis},
     keeper::ScopeSummary,
+    run::Bound,
 };
 
-/// `/config`: scopes, revisions, counts, what of it is on disk, and how the link to the agent stands. `/upstreams`: endpoints
+/// `/config`: where it listens for clients, scopes, revisions, counts, what of it is on disk, and how the link to the agent stands. `/upstreams`: endpoints
 /// and their health.
 pub(crate) fn router(
     identity: String,
+    entries: Vec<Bound>,
     scopes: Arc<ArcSwap<Vec<ScopeSummary>>>,
     stored: watch::Receiver<BTreeMap<ScopeId, Position>>,
     link: watch::Receiver<LinkStatus>,
     endpoints: Endpoints,
 ) -> Router {
-    let page = async move || Json(page(&identity, &scopes.load(), &stored.borrow(), &link.borrow()));
+    let page =
+        async move || Json(page(&identity, &entries, &scopes.load(), &stored.borrow(), &link.borrow()));
     Router::new()
         .route("/config", get(page))
         .route("/upstreams", get(async move || Json(upstreams(&endpoints))))
@@ -35,6 +38,7 @@ fn upstreams(endpoints: &Endpoints) -> Value {
 
 fn page(
     identity: &str,
+    entries: &[Bound],
     scopes: &[ScopeSummary],
     stored: &BTreeMap<ScopeId, Position>,
     link: &LinkStatus,
@@ -43,6 +47,7 @@ fn page(
         stored.iter().map(|(scope, position)| (scope.to_string(), position.revision)).collect();
     json!({
         "identity": identity,
+        "entries": entries,
         "scopes": scopes,
         "stored": stored,
         "agent": {

@@ -61,6 +61,7 @@ fn serving() -> Serving {
         urls: vec!["https://gateway-1.example".into()],
         not_ready: "draining".into(),
         ready: true,
+        internal_urls: vec!["https://10.0.0.7:8443".into()],
     }
 }
 
