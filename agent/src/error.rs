@@ -19,6 +19,12 @@ pub enum Error {
         "an agent does not admit the role {0}; make its token at the control plane: hanse token create --join {0}"
     )]
     NotAdmitted(Role),
+    /// A token with more environments than a certificate names.
+    #[error(
+        "a token names at most {most} environments, and these are {0}: name fewer, or none for all of the agent's",
+        most = hanse_identity::MAX_ENVIRONMENTS
+    )]
+    TooManyEnvironments(usize),
     /// An address cannot be bound.
     #[error(transparent)]
     Bind(#[from] hanse_process::BindError),

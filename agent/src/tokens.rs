@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use hanse_identity::{Authority, JoinToken};
+use hanse_identity::{Authority, JoinToken, MAX_ENVIRONMENTS};
 use hanse_process::{WallClock, json_file};
 use hanse_proto::sync::MintedToken;
 use hanse_topology::{Name, Role};
@@ -66,6 +66,9 @@ pub fn mint_token_by(
 ) -> Result<String, Error> {
     if role.admitted_by() != Role::Agent {
         return Err(Error::NotAdmitted(role));
+    }
+    if environments.len() > MAX_ENVIRONMENTS {
+        return Err(Error::TooManyEnvironments(environments.len()));
     }
     let now = clock.unix_seconds();
     if !config.authority_dir().exists() {
