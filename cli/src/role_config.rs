@@ -76,8 +76,8 @@ fn set(table: &mut Table, key: &str, value: &str) {
 /// A list or a table as the file has it: `["0.0.0.0:8080", { address = "10.0.0.5:8080", exposure = "internal" }]`. An IPv6 address begins
 /// as a list does, and is none.
 fn written(text: &str) -> Option<Value> {
-    let file: Table = toml::from_str(&format!("value = {text}")).ok()?;
-    file.into_iter().map(|(_, value)| value).find(|value| value.is_array() || value.is_table())
+    let mut file: Table = toml::from_str(&format!("value = {text}")).ok()?;
+    file.remove("value").filter(|value| value.is_array() || value.is_table())
 }
 
 /// Numbers and booleans as such, anything else as text.
@@ -147,6 +147,14 @@ mod tests {
         let variables = [("STORE_KEY_SECRET".to_owned(), "/run/secrets/k".to_owned())];
         let config: hanse_agent::Config = parse(&text, "HANSE_AGENT_", &variables).unwrap();
         assert_eq!(config.store_key, Some(hanse_agent::StoreKey::Secret("/run/secrets/k".into())));
+    }
+
+    #[test]
+    fn an_ipv6_address_is_no_list() {
+        let config = agent(&[("LISTEN_ADMIN", "[::1]:3"), ("SERVERS", "[fd00::7]:1, [fd00::8]:1")]).unwrap();
+        assert_eq!(config.listen.admin, "[::1]:3");
+        assert_eq!(config.servers, ["[fd00::7]:1", "[fd00::8]:1"]);
+        assert_eq!(agent(&[("SERVERS", r#"["a:1", "b:1"]"#)]).unwrap().servers, ["a:1", "b:1"]);
     }
 
     #[test]
