@@ -74,7 +74,8 @@ impl KeptScope {
         }
     }
 
-    pub(super) fn summary(&self, scope: &ScopeId) -> ScopeSummary {
+    /// `dark`: why no client gets an answer from it.
+    pub(super) fn summary(&self, scope: &ScopeId, dark: Option<&String>) -> ScopeSummary {
         let named = self.quarantine.named().iter().map(|quarantined| UnusableSummary {
             key: quarantined.key.clone(),
             field: quarantined.field.clone(),
@@ -86,6 +87,7 @@ impl KeptScope {
             revision: self.position.revision,
             root: self.root.to_string(),
             counts: self.index.counts(),
+            not_served: dark.cloned(),
             unusable: self.quarantine.total(),
             named: named.collect(),
             waiting: self.waits_for.total,
@@ -104,6 +106,9 @@ pub(crate) struct ScopeSummary {
     root: String,
     #[serde(flatten)]
     pub(super) counts: Counts,
+    /// Why no entry of the gateway serves its environment, if none does.
+    #[serde(rename = "notServed", skip_serializing_if = "Option::is_none")]
+    pub(super) not_served: Option<String>,
     pub(super) unusable: u64,
     /// Of those the ones that the control plane hears of too.
     #[serde(rename = "unusableResources", skip_serializing_if = "Vec::is_empty")]

@@ -344,6 +344,11 @@ pub(super) fn authority_key(authority: &Authority) -> hanse_identity::KeyPair {
     hanse_identity::KeyPair::from_pem(&pem).unwrap()
 }
 
+/// The first address of plain HTTP.
+pub(super) fn http_of(config: &Config) -> String {
+    config.listen.http.0[0].address.clone()
+}
+
 /// A port that was free a moment ago.
 pub(super) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
