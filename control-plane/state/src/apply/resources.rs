@@ -17,7 +17,7 @@ pub(super) use sealed::{check_active, drop_same_as, key_version, says_same};
 use super::Effects;
 use crate::{
     Action, Change, State,
-    validate::{consistency, egress, endpoints_from, guarded, neighbours::Consent, origins},
+    validate::{consistency, egress, endpoints_from, guarded, neighbours::Consent, origins, steering},
 };
 
 /// Makes `changes` in `next`. [Admission](crate::admission) has judged each of them by itself. Their order does not matter:
@@ -58,6 +58,7 @@ pub(super) fn apply(
     let consent = Consent { forced: force_grants, sight: sight.cloned() };
     let affected = consistency::check(draft.before, draft.next, &draft.touched, &consent)?;
     origins::check(draft.next, &draft.touched)?;
+    steering::check(draft.before, draft.next, &draft.touched, restored::any(changes))?;
     // A dump is taken back with the Bindings that are cut off. The Bindings that need its ApiRevisions may come in a later part of it.
     if !restored::any(changes) {
         egress::check(draft.before, draft.next, &draft.touched)?;
