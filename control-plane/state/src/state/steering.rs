@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use hanse_management::{
     Claim, Kind, ResourceKey, Spec,
-    kinds::{DnsZoneSpec, EnvironmentSpec, FailoverPlanSpec, FailoverSpec, GlobalHostSpec},
+    kinds::{DnsZoneSpec, DrillSpec, EnvironmentSpec, FailoverPlanSpec, FailoverSpec, GlobalHostSpec},
 };
 use hanse_runtime::{Context, HostPattern};
 use hanse_topology::Name;
@@ -38,6 +38,12 @@ impl State {
     pub(crate) fn failover(&self, plan: &Name) -> Option<&FailoverSpec> {
         let key = ResourceKey::global(Kind::Failover, plan.clone());
         if let Spec::Failover(spec) = &self.get(&key)?.spec { Some(spec) } else { None }
+    }
+
+    /// The Drill of that name.
+    pub(crate) fn drill(&self, name: &Name) -> Option<&DrillSpec> {
+        let key = ResourceKey::global(Kind::Drill, name.clone());
+        if let Spec::Drill(spec) = &self.get(&key)?.spec { Some(spec) } else { None }
     }
 
     /// Whether a region is drained.
