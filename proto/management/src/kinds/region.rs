@@ -26,7 +26,6 @@ pub struct RegionSpec {
     pub provider: Provider,
     /// How many requests a second its gateways can carry: 1 to 1,000,000,000. Absent: unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
     pub capacity: Option<u64>,
 }
 

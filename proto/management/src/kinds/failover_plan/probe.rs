@@ -42,11 +42,10 @@ pub(super) const BOUNDS: [Bounded; 2] = [
 pub struct ObjectivesSpec {
     /// The longest time from the first failed request to the first answer of the standby: 1 second to 1 day.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, value_type = String)]
+    #[schema(value_type = Option<String>)]
     pub rto: Option<Duration>,
     /// The most acknowledged revisions that the standby may lack when it takes over.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
     pub rpo: Option<u64>,
 }
 

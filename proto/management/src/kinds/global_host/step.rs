@@ -39,23 +39,19 @@ pub(super) const BOUNDS: [Bounded; 6] = [
 pub struct PolicyStepSpec {
     /// By the network that the client is in.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
     pub origin: Option<OriginStepSpec>,
     /// The regions nearest to the client.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
     pub geo: Option<GeoStepSpec>,
     /// One region by lot: each region and its share. A region with weight 0, or without one, gets no new clients.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, value_type = Object)]
+    #[schema(value_type = Option<Object>)]
     pub weighted: Option<BTreeMap<Name, u32>>,
     /// The first region of a list that is there.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
     pub failover: Option<FailoverStepSpec>,
     /// The first regions of those that are left.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
     pub multivalue: Option<MultivalueStepSpec>,
 }
 
