@@ -146,10 +146,8 @@ fn spec(kind: Kind) -> BoxedStrategy<Value> {
         Kind::FailoverPlan => {
             let hosts = prop::sample::subsequence(vec!["h1", "h2", "h3"], 1..=2);
             let regions = prop::sample::subsequence(vec!["eu-west", "us-east", "ap-south"], 2..=3).prop_shuffle();
-            (hosts, regions, any::<bool>())
-                .prop_map(|(hosts, regions, approval)| {
-                    json!({"hosts": hosts, "active": regions[0], "standby": regions[1..], "approval": approval})
-                })
+            (hosts, regions)
+                .prop_map(|(hosts, regions)| json!({"hosts": hosts, "active": regions[0], "standby": regions[1..]}))
                 .boxed()
         }
         Kind::Failover => pick(&["eu-west", "us-east", "ap-south"])
