@@ -29,8 +29,8 @@ pub fn plain(said: &str) -> (String, &'static str) {
     if let Some(key) = said.strip_prefix("duplicate field ") {
         return (format!("the key {key} comes twice"), "write it once");
     }
-    if let Some((_, ours)) = ADDRESSES.iter().find(|(theirs, _)| *theirs == said) {
-        return ((*ours).0.to_owned(), ours.1);
+    if let Some((_, (detail, remedy))) = ADDRESSES.iter().find(|(theirs, _)| *theirs == said) {
+        return ((*detail).to_owned(), remedy);
     }
     let remedy = if said.starts_with("unknown field") {
         "correct the field's name, or take it out"

@@ -91,7 +91,7 @@ impl ManagementKind for FailoverPlanSpec {
         Column::at("STANDBY", "/spec/standby"),
     ];
     const SHOWN_WITH: &'static [ShownWith] =
-        &[ShownWith { kind: Kind::GlobalHost, field: "/spec/hosts", title: "Failover plans" }];
+        &[ShownWith { kind: Kind::GlobalHost, field: "/spec/hosts", title: "Plans" }];
 
     fn bounds() -> Vec<Bounded> {
         let own = [
