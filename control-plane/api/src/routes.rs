@@ -114,8 +114,8 @@ fn remedy_for_path(path: &str) -> String {
 async fn wrong_method(method: Method, uri: Uri) -> Response {
     let path = uri.path();
     let problem = Problem::new(ProblemName::BadRequest, format!("{method} is not possible on {path:?}"));
-    let made = path.split('/').filter_map(Kind::from_plural).map(Kind::written);
-    let remedy = match made.last() {
+    let mut made = path.split('/').filter_map(Kind::from_plural).map(Kind::written);
+    let remedy = match made.next_back() {
         Some(Written::ByApply) => {
             "the control plane makes these: change the Api and its next ApiRevision is made"
         }

@@ -178,6 +178,7 @@ fn proposal() -> Proposal {
         effects: vec![effect],
         serves: vec![ProposedServing { binding: Some(key()), content: vec![5; 32].into() }],
         token_revision: 39,
+        plans: Vec::new(),
     }
 }
 
