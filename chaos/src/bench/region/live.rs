@@ -197,7 +197,16 @@ mod tests {
         fn shown(live: bool) -> GatewayShown {
             let name = "g".into();
             let (ready, not_ready, scopes, scopes_total, urls) = (None, None, Vec::new(), None, Vec::new());
-            GatewayShown { name, live, ready, not_ready, scopes, scopes_total, urls }
+            GatewayShown {
+                name,
+                live,
+                ready,
+                not_ready,
+                scopes,
+                scopes_total,
+                urls,
+                internal_urls: Vec::new(),
+            }
         }
         for (page, came, gone) in [
             (page("a", None), false, false),

@@ -192,7 +192,8 @@ fn transfer(scope: &ScopeId, replica: &Replica, now: Instant) -> Vec<PublisherMe
             | publisher_message::Body::Refused(_)
             | publisher_message::Body::Superseded(_)
             | publisher_message::Body::Bookmark(_)
-            | publisher_message::Body::Behind(_),
+            | publisher_message::Body::Behind(_)
+            | publisher_message::Body::Places(_),
         )
         | None => false,
     };
