@@ -95,6 +95,7 @@ fn resolve<'a>(
     draw: Draw,
     trace: &mut impl Trace,
 ) -> Answer<'a> {
+    assert!(!seeded("panic-in-a-rule"), "a test brings this bug back");
     let mut chain = Chain { host, left: Set::default(), trace };
     candidates::with_address(&mut chain, seen.places);
     candidates::serving(&mut chain);

@@ -341,17 +341,47 @@ fn the_default_answer_asks_no_client_and_no_health() {
 }
 
 #[test]
-fn the_last_resort_is_every_address_that_is_known() {
+fn the_last_resort_takes_the_first_addresses_that_there_are() {
     let set = |last: u8| BTreeSet::from([IpAddr::from([198, 51, 100, last])]);
     let advertised = Places::from([(name("us"), Place { word: None, addresses: set(2) })]);
-    let mut of = candidates(&["eu", "us"]);
-    of[1].addresses.clear();
-    let given = host(of.clone(), &[]);
-    assert_eq!(fallback(&given, &advertised, &set(1)), set(1));
-    assert_eq!(fallback(&given, &advertised, &BTreeSet::new()), candidate("eu").addresses);
-    of[0].addresses.clear();
-    let none_given = host(of, &[]);
-    assert_eq!(fallback(&none_given, &advertised, &BTreeSet::new()), set(2));
-    assert_eq!(fallback(&none_given, &NO_PLACES, &set(1)), set(1));
+    let of = |percents: [u8; 2], given: [bool; 2]| {
+        let mut of = candidates(&["eu", "us"]);
+        for ((candidate, percent), given) in of.iter_mut().zip(percents).zip(given) {
+            candidate.percent = percent;
+            if !given {
+                candidate.addresses.clear();
+            }
+        }
+        host(of, &[Step::Failover(regions(&["us"]))])
+    };
+    let [eu, us] = ["eu", "us"].map(|region| candidate(region).addresses);
+    let check = |host: &Host, places: &Places, last_good: &BTreeSet<IpAddr>, expected: &BTreeSet<IpAddr>| {
+        assert_eq!(&fallback(host, places, last_good), expected);
+    };
+    let none = BTreeSet::new();
+    check(&of([100, 100], [true, true]), &advertised, &set(1), &set(1));
+    // The policy does not count, and the percents do.
+    check(&of([100, 100], [true, true]), &advertised, &none, &(&eu | &us));
+    check(&of([100, 0], [true, true]), &advertised, &none, &eu);
+    check(&of([100, 100], [true, false]), &advertised, &none, &eu);
+    // No region that serves has a committed address: all that is known.
+    check(&of([0, 100], [true, false]), &advertised, &none, &(&eu | &set(2)));
+    check(&of([0, 0], [true, true]), &NO_PLACES, &none, &(&eu | &us));
+    check(&of([100, 100], [false, false]), &advertised, &none, &set(2));
+    check(&of([100, 100], [false, false]), &NO_PLACES, &none, &none);
+}
+
+/// A bug in a rule reaches `answer` and `default_answer`, and does not reach `fallback`.
+#[test]
+fn the_last_resort_applies_no_rule() {
+    let host = host(candidates(&["eu", "us"]), &[Step::Failover(regions(&["us"]))]);
+    crate::seeded::bring_back("panic-in-a-rule", || {
+        let seen = Seen { places: &NO_PLACES, now: NOW };
+        let asked = std::panic::catch_unwind(|| answer(&host, seen, &CLIENT, &mut ()).regions().count());
+        assert!(asked.is_err());
+        assert!(std::panic::catch_unwind(|| default_answer(&host).regions().count()).is_err());
+        let both = &candidate("eu").addresses | &candidate("us").addresses;
+        assert_eq!(fallback(&host, &NO_PLACES, &BTreeSet::new()), both);
+    });
     assert_eq!(rules::NEVER_EMPTY, "never-empty");
 }
