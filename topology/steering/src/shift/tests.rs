@@ -29,8 +29,8 @@ fn judge(region: &str, gateways: u32, declared: Option<u64>) -> Readiness {
         ready_gateways: heard(gateways),
         capacity: Capacity {
             declared,
-            carried: Some(Heard { value: 5, age: AGE }),
-            own: Some(Heard { value: 5, age: AGE }),
+            plan: Some(Heard { value: 5, age: AGE }),
+            other: Some(Heard { value: 5, age: AGE }),
         },
     };
     readiness(&standby, Duration::ZERO)
@@ -234,4 +234,21 @@ fn a_drill_moves_a_plan_as_an_operator_does() {
     // An operator's shift ends it.
     let taken = shift(&plan(), Some(&in_drill), &to("us", Some(&[100]))).unwrap();
     assert_eq!((shares(&taken).as_str(), taken.drill), ("us 100", None));
+}
+
+#[test]
+fn clients_that_moved_already_are_not_counted_twice() {
+    // The plan's clients are 600 in all regions together, of which us has 0, 60 and 300; the other hosts of us are 400.
+    let heard = |value| Some(Heard { value, age: AGE });
+    let standby = Standby {
+        region: name("us"),
+        sync: Some(Heard { value: Sync { gateways: 2, behind: 0 }, age: AGE }),
+        certificates: Some(Heard { value: Duration::from_secs(40_000), age: AGE }),
+        quarantined: Some(Heard { value: Vec::new(), age: AGE }),
+        ready_gateways: Some(Heard { value: 2, age: AGE }),
+        capacity: Capacity { declared: Some(1_000), plan: heard(600), other: heard(400) },
+    };
+    let judged = || readiness(&standby, Duration::ZERO);
+    let steps = [1, 2].map(|step| want(What::Step { step, to: judged() }));
+    check(&[&[want(What::Shift { to: judged(), steps: None })][..], &steps].concat(), "us 100");
 }
