@@ -30,7 +30,9 @@ pub use readiness::{
 };
 pub use seen::{Health, MAX_HEALTH_AGE, Place, Places, ReportedHealth, Seen};
 pub use set::MAX_CANDIDATES;
-pub use shift::{Decided, Epoch, Failover, Plan, Refusal, Share, Wanted, What, shift};
+pub use shift::{
+    Action, Decided, Epoch, Failover, FailoverPlan, InvalidFailover, Refusal, Request, Share, shift,
+};
 pub use spot::Spot;
 pub use trace::{Line, Remaining, Trace};
 
@@ -43,8 +45,8 @@ pub mod rules {
         },
         readiness::{CAPACITY, CERTIFICATES, HEALTH, HEARD, QUARANTINE, SYNC},
         shift::{
-            ALREADY_THERE, FROZEN, NOT_FROZEN, NOT_READY, OLD_EPOCH, REASON, STEP_ORDER, STEPS,
-            UNKNOWN_REGION,
+            ALREADY_THERE, FROZEN, NOT_FROZEN, NOT_READY, OLD_EPOCH, OLD_READINESS, OTHER_PLAN, REASON,
+            STEP_ORDER, STEPS, UNKNOWN_REGION,
         },
     };
 }

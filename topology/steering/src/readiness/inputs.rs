@@ -16,6 +16,8 @@ pub struct Heard<T> {
 /// What is known of a region that may take over. An input that was never heard is `None`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standby {
+    /// The failover plan.
+    pub plan: Name,
     /// The region.
     pub region: Name,
     /// How far its gateways are.

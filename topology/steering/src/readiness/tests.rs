@@ -10,6 +10,7 @@ fn heard<T>(value: T, seconds: u64) -> Option<Heard<T>> {
 /// Nothing speaks against it.
 fn standby() -> Standby {
     Standby {
+        plan: Name::new("gold").unwrap(),
         region: Name::new("us-east").unwrap(),
         sync: heard(Sync { gateways: 2, behind: 0 }, 1),
         certificates: heard(NOW + Duration::from_secs(12 * 60 * 60), 2),
@@ -38,7 +39,8 @@ fn of_others(readiness: &Readiness, rule: &str) -> Verdict {
 fn a_region_that_nothing_speaks_against_is_ready() {
     let readiness = readiness(&standby(), NOW);
     assert_eq!(readiness.verdict(), Verdict::Ready);
-    assert_eq!(readiness.region().as_str(), "us-east");
+    assert_eq!((readiness.plan().as_str(), readiness.region().as_str()), ("gold", "us-east"));
+    assert_eq!(readiness.judged(), NOW);
     let traced: Vec<_> = readiness.findings().iter().map(|finding| (&*finding.rule, &*finding.why)).collect();
     assert_eq!(
         traced,
@@ -123,10 +125,10 @@ fn heard_within_a_minute() {
     check(at(61), rules::HEARD, Verdict::NotReady, "not heard in the last 60 s: health");
     check(|of| of.sync = None, rules::HEARD, Verdict::NotReady, "not heard in the last 60 s: sync");
     let nothing = |of: &mut Standby| {
-        let region = of.region.clone();
+        let (plan, region) = (of.plan.clone(), of.region.clone());
         let capacity = Capacity::default();
         let (sync, certificates, quarantined, ready_gateways) = (None, None, None, None);
-        *of = Standby { region, sync, certificates, quarantined, ready_gateways, capacity };
+        *of = Standby { plan, region, sync, certificates, quarantined, ready_gateways, capacity };
     };
     let all = "not heard in the last 60 s: sync, certificates, quarantine, health";
     check(nothing, rules::HEARD, Verdict::NotReady, all);
