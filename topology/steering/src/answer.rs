@@ -1,6 +1,5 @@
-//! Which regions answer for a host: a chain of rules, of which each narrows the candidates that the one before left.
+//! Which regions answer for a host. Each rule of a chain narrows the candidates that the rule before left.
 
-mod by_client;
 mod candidates;
 mod fallback;
 mod health;
@@ -23,7 +22,8 @@ pub use self::{
     policy::{FAILOVER, GEO, MULTIVALUE, ORIGIN, WEIGHTED},
 };
 use crate::{
-    Candidate, Host, Left, Places, Seen, Spot, Trace, draw::Draw, seeded::seeded, seen::NO_PLACES, set::Set,
+    Candidate, Host, Places, Remaining, Seen, Spot, Trace, draw::Draw, seeded::seeded, seen::NO_PLACES,
+    set::Set,
 };
 
 /// A rule that would leave no candidate is skipped, and this says so.
@@ -32,14 +32,14 @@ use crate::{
 /// that matches nothing changes nothing.
 pub const WOULD_EMPTY: &str = "would-empty";
 
-/// Who asks.
+/// The client of a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Client {
     /// Its network, or that of its resolver, as far as it is known. An IPv4 address is an IPv4 network here, never a mapped one.
     pub prefix: Option<IpNet>,
     /// Where it is.
     pub spot: Option<Spot>,
-    /// A random number, another one for each query. So the weights hold also where all clients are behind one resolver.
+    /// A random number, another one for each query. So the weights also hold where all clients are behind one resolver.
     pub draw: u64,
 }
 
@@ -48,25 +48,29 @@ pub struct Client {
 pub struct Answer<'a> {
     host: &'a Host,
     places: &'a Places,
-    left: Set,
+    remaining: Set,
     by_client: bool,
 }
 
 impl<'a> Answer<'a> {
     /// The regions, by name. There is none only if no address of any candidate is known.
     pub fn regions(&self) -> impl Iterator<Item = &'a Name> + use<'a> {
-        Left { host: self.host, set: self.left }.regions()
+        Remaining { host: self.host, set: self.remaining }.regions()
     }
 
     /// The addresses of the regions, region by region.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<'a> {
         let (host, places) = (self.host, self.places);
-        self.left.iter().flat_map(move |at| candidates::addresses(&host.candidates()[at], places))
+        self.remaining.iter().flat_map(move |at| candidates::addresses(&host.candidates()[at], places))
     }
 
-    /// Whether a client with another prefix or place would get other regions: with the same draw, and of the same regions'
-    /// health. A client without a prefix or a place counts as another one, too. A resolver may give an answer for which this is
-    /// false to all of its clients (RFC 7871, section 7.2.1: scope 0).
+    /// Whether the answer belongs to the client's network. Where it is false, a resolver may give the answers for this host to
+    /// all of its clients (RFC 7871, section 7.2.1: scope 0): with the same draw, every client gets the same regions.
+    ///
+    /// It is true exactly if a step `origin` or `geo` met more than one candidate, or follows a choice by chance that left more
+    /// than one of several. So it is the same for every client and every draw, as long as the regions' health and addresses stay.
+    /// It may be true although all clients get one answer: `origin: 10.0.0.0/8 → eu, us` and then `failover: eu, us` leads
+    /// everybody to eu. That costs entries in a resolver's cache, and leads no client elsewhere.
     pub fn by_client(&self) -> bool {
         self.by_client
     }
@@ -78,10 +82,10 @@ pub fn answer<'a>(host: &'a Host, seen: Seen<'a>, client: &Client, trace: &mut i
     resolve(host, seen, client.prefix, client.spot, Draw::new(client.draw), trace)
 }
 
-/// Which regions answer to nobody in particular, whatever their health: what is committed alone decides. Secondaries and other
-/// people's name servers get these addresses, so each of them holds for every client and until the next commit.
+/// The regions for any client, whatever the regions' health: only what is committed decides. Secondaries and name servers of other
+/// vendors get these addresses, so the answer holds for every client and until the next commit.
 ///
-/// Chance decides nothing. Where `plan` and `weighted` would draw, those with the greatest share stay.
+/// Chance decides nothing. Where `plan` and `weighted` would draw, the candidates with the greatest share stay.
 pub fn default_answer(host: &Host) -> Answer<'_> {
     let nothing = Seen { places: &NO_PLACES, now: std::time::Duration::ZERO };
     Answer { by_client: false, ..resolve(host, nothing, None, None, Draw::NONE, &mut ()) }
@@ -95,23 +99,27 @@ fn resolve<'a>(
     draw: Draw,
     trace: &mut impl Trace,
 ) -> Answer<'a> {
-    let mut chain = Chain { host, left: Set::default(), trace };
-    candidates::with_address(&mut chain, seen.places);
-    candidates::serving(&mut chain);
-    health::not_down(&mut chain, seen);
-    let draw = plan::share(&mut chain, draw);
-    let before = chain.left;
-    policy::steps(&mut chain, prefix, spot, draw);
-    let left = chain.left;
-    let by_client = by_client::differs(host, before, draw, left);
-    Answer { host, places: seen.places, left, by_client }
+    assert!(!seeded("panic-in-a-rule"), "a test brings this bug back");
+    let remaining = candidates::with_address(host, seen.places, trace);
+    let mut chain = Chain { host, remaining, several_by_chance: false, by_client: false, trace };
+    if !remaining.is_empty() {
+        candidates::serving(&mut chain);
+        health::not_down(&mut chain, seen);
+        let draw = plan::share(&mut chain, draw);
+        policy::steps(&mut chain, prefix, spot, draw);
+    }
+    Answer { host, places: seen.places, remaining: chain.remaining, by_client: chain.by_client }
 }
 
 /// The candidates on their way through the rules.
 struct Chain<'a, T> {
     host: &'a Host,
-    /// By place in `host.candidates()`. Only `narrow` takes candidates away.
-    left: Set,
+    /// By place in `host.candidates()`. There is one at least, and only `narrow` takes candidates away.
+    remaining: Set,
+    /// Whether chance chose some candidates and left more than one. How many a later rule leaves of them depends on the draw.
+    several_by_chance: bool,
+    /// See [`Answer::by_client`].
+    by_client: bool,
     trace: &'a mut T,
 }
 
@@ -138,17 +146,32 @@ impl Rule {
 impl<T: Trace> Chain<'_, T> {
     /// Leaves those candidates that are in `kept`, unless none is.
     fn narrow(&mut self, rule: Rule, kept: Set, looked_at: impl FnOnce() -> String) {
-        let kept = self.left.and(kept);
+        let kept = self.remaining.and(kept);
         if kept.is_empty() && !seeded("empty-answer") {
             let looked_at = || format!("{} would leave none: {}", rule.name, looked_at());
-            return self.tell(rule.otherwise, rule.step, looked_at);
+            return self.report(rule.otherwise, rule.step, looked_at);
         }
-        self.left = kept;
-        self.tell(rule.name, rule.step, looked_at);
+        self.remaining = kept;
+        self.report(rule.name, rule.step, looked_at);
     }
 
-    fn tell(&mut self, rule: &'static str, step: Option<usize>, looked_at: impl FnOnce() -> String) {
-        self.trace.rule(rule, step, looked_at, Left { host: self.host, set: self.left });
+    /// Narrows to candidates that the draw chose. How many these are does not depend on the draw.
+    fn narrow_by_chance(&mut self, rule: Rule, chosen: Set, looked_at: impl FnOnce() -> String) {
+        let before = self.remaining;
+        self.narrow(rule, chosen, looked_at);
+        if self.remaining != before && self.remaining.len() > 1 && !seeded("by-one-draw") {
+            self.several_by_chance = true;
+        }
+    }
+
+    /// A step is about to read the client's prefix or spot.
+    fn reads_client(&mut self) {
+        let several = self.remaining.len() > 1 || self.several_by_chance;
+        self.by_client |= several && !seeded("one-for-all");
+    }
+
+    fn report(&mut self, rule: &'static str, step: Option<usize>, looked_at: impl FnOnce() -> String) {
+        self.trace.rule(rule, step, looked_at, Remaining { host: self.host, set: self.remaining });
     }
 }
 
@@ -163,6 +186,6 @@ fn each(host: &Host, set: Set, describe: impl Fn(usize, &Candidate) -> String) -
 
 /// The regions of these candidates.
 fn names(host: &Host, set: Set) -> String {
-    let names: Vec<&str> = Left { host, set }.regions().map(Name::as_str).collect();
+    let names: Vec<&str> = Remaining { host, set }.regions().map(Name::as_str).collect();
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }

@@ -1,16 +1,13 @@
 //! A name that clients ask for, its candidates, and its policy.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::{collections::BTreeSet, net::IpAddr};
 
 use hanse_topology::Name;
 use ipnet::IpNet;
 
 use crate::{MAX_CANDIDATES, Spot, networks::Networks, seeded::seeded, set::Set};
 
-/// The share of a candidate that no plan divides, and the sum of the shares of those between which a plan moves.
+/// The percent of a candidate that gets all of its clients.
 pub const WHOLE: u8 = 100;
 
 /// A region that may answer for a host.
@@ -18,8 +15,11 @@ pub const WHOLE: u8 = 100;
 pub struct Candidate {
     /// The region. It has one candidate of the host.
     pub region: Name,
-    /// The part of the clients that may be led here, in percent: [`WHOLE`] where no plan divides them, 0 where the region does
-    /// not serve, another number while a plan moves in steps.
+    /// The part of the clients that may be led here, in percent: 0 where the region does not serve, [`WHOLE`] where it serves and
+    /// no failover plan divides its clients, another number while a failover plan moves in steps.
+    ///
+    /// Example: a plan moves from eu (90) to us (10), and ap (100) is no region of the plan. Each query draws eu or us, and ap
+    /// stays a candidate beside the region that was drawn.
     pub percent: u8,
     /// As operators gave them. Without any, those count that the region's gateways advertise ([`Place::addresses`]).
     ///
@@ -57,10 +57,6 @@ pub struct Host {
     /// By the names of the regions.
     candidates: Vec<Candidate>,
     steps: Vec<Compiled>,
-    /// Prefixes of clients such that the steps `origin` treat every client as they treat one of them.
-    prefixes: Vec<Option<IpNet>>,
-    /// Places of clients such that the steps `geo` lead every client as they lead one of them, or to several regions.
-    spots: Vec<Option<Spot>>,
 }
 
 /// A step, with candidates in place of regions.
@@ -125,9 +121,7 @@ impl Host {
             return Err(InvalidHost::Percent { host: name, region: region.clone(), percent: *percent });
         }
         let steps: Vec<Compiled> = steps.iter().map(|step| step.compile(&candidates)).collect();
-        let prefixes = prefixes(&steps);
-        let spots = spots(&steps, &candidates);
-        Ok(Self { name, candidates, steps, prefixes, spots })
+        Ok(Self { name, candidates, steps })
     }
 
     /// The name.
@@ -142,16 +136,6 @@ impl Host {
 
     pub(crate) fn steps(&self) -> &[Compiled] {
         &self.steps
-    }
-
-    /// Whether a step looks at the client.
-    pub(crate) fn asks_for_client(&self) -> bool {
-        self.prefixes.len() > 1 || self.spots.len() > 1
-    }
-
-    /// Clients of every kind that the steps tell apart.
-    pub(crate) fn kinds_of_client(&self) -> impl Iterator<Item = (Option<IpNet>, Option<Spot>)> {
-        self.prefixes.iter().flat_map(|prefix| self.spots.iter().map(|spot| (*prefix, *spot)))
     }
 }
 
@@ -176,43 +160,6 @@ impl Step {
             Self::Multivalue(count) => Compiled::Multivalue(usize::try_from(*count).unwrap_or(usize::MAX)),
         }
     }
-}
-
-/// A client's prefix is in the longest network of each step `origin`. The longest of these is treated as the prefix is: a
-/// longer network that has it would have the prefix, too. So the networks themselves stand for every prefix, and one of each
-/// treatment does.
-fn prefixes(steps: &[Compiled]) -> Vec<Option<IpNet>> {
-    let origins: Vec<&Networks> = steps
-        .iter()
-        .filter_map(|step| match step {
-            Compiled::Origin(networks) => Some(networks),
-            Compiled::Geo { .. }
-            | Compiled::Weighted(_)
-            | Compiled::Failover(_)
-            | Compiled::Multivalue(_) => None,
-        })
-        .collect();
-    let treatment = |prefix: IpNet| -> Vec<Option<Set>> {
-        let longest = origins.iter().map(|networks| networks.longest(prefix));
-        longest.map(|found| found.map(|(_, regions)| regions)).collect()
-    };
-    let networks: BTreeSet<IpNet> = origins.iter().flat_map(|networks| networks.iter()).collect();
-    let of_each: BTreeMap<_, _> = networks.into_iter().map(|network| (treatment(network), network)).collect();
-    std::iter::once(None).chain(of_each.into_values().map(Some)).collect()
-}
-
-/// Candidates in two places differ for a client at one and at the other. Candidates in one place are alike for every client of
-/// whom a place is known. So the candidates' own places stand for every place.
-fn spots(steps: &[Compiled], candidates: &[Candidate]) -> Vec<Option<Spot>> {
-    let mut spots = vec![None];
-    if steps.iter().any(|step| matches!(step, Compiled::Geo { .. })) {
-        for spot in candidates.iter().filter_map(|candidate| candidate.spot) {
-            if !spots.contains(&Some(spot)) {
-                spots.push(Some(spot));
-            }
-        }
-    }
-    spots
 }
 
 #[cfg(test)]
@@ -244,26 +191,5 @@ mod tests {
             (0..65).map(|at| candidate(&format!("r{at}"), 100)).collect(),
             "65 candidates; at most 64 are answered: name fewer regions",
         );
-    }
-
-    #[test]
-    fn one_prefix_stands_for_each_treatment() {
-        let net = |text: &str| -> IpNet { text.parse().unwrap() };
-        let to = |region: &str| vec![Name::new(region).unwrap()];
-        let steps = [
-            Step::Origin(vec![
-                (net("10.0.0.0/8"), to("eu")),
-                (net("10.1.0.0/16"), to("us")),
-                (net("10.2.0.0/16"), to("us")),
-                (net("192.0.2.0/24"), to("nowhere")),
-            ]),
-            Step::Origin(vec![(net("10.1.1.0/24"), to("eu"))]),
-        ];
-        let host =
-            Host::new("h".to_owned(), vec![candidate("us", 100), candidate("eu", 100)], &steps).unwrap();
-        // No network; eu; us; us, then eu; and the network that leads nowhere.
-        assert_eq!(host.prefixes.len(), 5);
-        assert_eq!(host.spots, [None]);
-        assert!(host.asks_for_client());
     }
 }

@@ -1,4 +1,4 @@
-//! Whether a region can take over what a plan leads to it.
+//! Whether a region can take over the clients of a failover plan.
 
 mod capacity;
 mod inputs;
@@ -15,9 +15,7 @@ pub use self::{
     inputs::{Capacity, Heard, Standby, Sync},
 };
 
-/// Every gateway of the region serves the newest revision.
-///
-/// AWS, October 2025: an older plan was carried out after a newer one. A standby that is behind would do the same with Routes.
+/// Every gateway of the region serves the newest revision. A standby that is behind serves older Routes.
 pub const SYNC: &str = "sync";
 /// No certificate of the region ends within [`MIN_LIFETIME`].
 pub const CERTIFICATES: &str = "certificates";
@@ -31,24 +29,26 @@ pub const QUARANTINE: &str = "quarantine";
 pub const HEALTH: &str = "health";
 /// Health, sync, certificates and quarantine were heard within [`MAX_AGE`].
 ///
-/// Azure Front Door, October 2025: a configuration crashed data planes after it had passed as good. A judgement grows old.
+/// An input that was never heard is unknown to its own rule, and not ready here: without any report of a region, all other rules
+/// would only warn. `capacity` is the exception. It may stay undeclared or unheard, and then only warns.
 pub const HEARD: &str = "heard";
 
 /// Certificates are renewed at half of their life, which is 12 h before the end. One with an hour left was not renewed for most
 /// of that, and takes the region down soon after it took over.
 pub const MIN_LIFETIME: Duration = Duration::from_secs(60 * 60);
-/// Regions report every second, and an agent that changes its control node is silent for some seconds.
+/// The greatest age of what was heard of a region, and of a [`Readiness`]. Regions report every second, and an agent that changes
+/// its control node is silent for some seconds.
 pub const MAX_AGE: Duration = Duration::from_secs(60);
 
 /// Most names of a list that a reason repeats. A report of the region has all.
 const NAMED: usize = 3;
 
-/// What a rule says of a region.
+/// The verdict of a rule on a region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
-    /// Nothing speaks against it.
+    /// No objection.
     Ready,
-    /// It cannot be told. A shift there warns.
+    /// The inputs do not say. A shift there warns.
     Unknown,
     /// It is not ready. A shift there is refused without force.
     NotReady,
@@ -67,14 +67,27 @@ pub struct Finding {
     pub age: Option<Duration>,
 }
 
-/// What all rules say of one region. Only [`readiness`] makes one, so that no shift leads where nothing was judged.
+/// What all rules say of one region, for one failover plan. Only [`readiness`] makes one, so no shift leads to a region that was
+/// not judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Readiness {
+    plan: Name,
     region: Name,
+    judged: Duration,
     findings: Vec<Finding>,
 }
 
 impl Readiness {
+    /// The failover plan that it was judged for.
+    pub fn plan(&self) -> &Name {
+        &self.plan
+    }
+
+    /// When it was judged, since the start of 1970.
+    pub fn judged(&self) -> Duration {
+        self.judged
+    }
+
     /// The region.
     pub fn region(&self) -> &Name {
         &self.region
@@ -85,7 +98,7 @@ impl Readiness {
         &self.findings
     }
 
-    /// The worst that a rule says: one that is not ready outweighs one that cannot be told.
+    /// The worst that a rule says: not ready outweighs unknown.
     pub fn verdict(&self) -> Verdict {
         self.findings.iter().map(|finding| finding.verdict).max().unwrap_or(Verdict::Unknown)
     }
@@ -101,7 +114,8 @@ pub fn readiness(standby: &Standby, now: Duration) -> Readiness {
         capacity::judge(&standby.capacity),
         heard(standby),
     ];
-    Readiness { region: standby.region.clone(), findings }
+    let Standby { plan, region, .. } = standby;
+    Readiness { plan: plan.clone(), region: region.clone(), judged: now, findings }
 }
 
 /// A rule that looks at one input.

@@ -1,4 +1,4 @@
-//! What is known of the regions, as their agents told it.
+//! What is known of the regions, as their agents report it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,28 +8,28 @@ use std::{
 
 use hanse_topology::{LEASE, Name};
 
-/// How long a region's word about its health counts: as long as any lease. After that, silence means that the region's agents are
-/// not heard, and not that the region is as it was.
-pub const WORD_COUNTS: Duration = LEASE;
+/// How long a region's report of its health counts: as long as any lease. An older report says that the region's agents are not
+/// heard, and no longer how the region is.
+pub const MAX_HEALTH_AGE: Duration = LEASE;
 
 /// The regions of which something is known, in one Environment.
 pub type Places = BTreeMap<Name, Place>;
 
-/// Of no region is anything known.
+/// No region has reported.
 pub(crate) static NO_PLACES: Places = Places::new();
 
 /// What is known of one region, in one Environment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Place {
-    /// What the region's agents last said of its gateways, and when; `None`: nothing since this process started.
-    pub word: Option<(Word, Duration)>,
+    /// The last report of the region's agents about its gateways, and its time; `None`: none since this process started.
+    pub reported: Option<(ReportedHealth, Duration)>,
     /// Where its gateways are reached, as they advertise it.
     pub addresses: BTreeSet<IpAddr>,
 }
 
-/// What a region says of itself.
+/// The health that a region reports of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Word {
+pub enum ReportedHealth {
     /// A gateway is ready.
     Up,
     /// Its agents are heard, and no gateway is ready.
@@ -39,11 +39,11 @@ pub enum Word {
 /// The health of a region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
-    /// It said so within [`WORD_COUNTS`].
+    /// It reported so within [`MAX_HEALTH_AGE`].
     Up(Duration),
-    /// It said so within [`WORD_COUNTS`].
+    /// It reported so within [`MAX_HEALTH_AGE`].
     Down(Duration),
-    /// It said nothing within [`WORD_COUNTS`]. The age is that of its last word.
+    /// It reported nothing within [`MAX_HEALTH_AGE`]. The age is that of its last report.
     Unknown(Option<Duration>),
 }
 
@@ -59,16 +59,16 @@ pub struct Seen<'a> {
 impl Seen<'_> {
     /// The health of a region.
     pub fn health(&self, region: &Name) -> Health {
-        let Some((word, at)) = self.places.get(region).and_then(|place| place.word) else {
+        let Some((reported, at)) = self.places.get(region).and_then(|place| place.reported) else {
             return Health::Unknown(None);
         };
         let age = self.now.saturating_sub(at);
-        if age > WORD_COUNTS {
+        if age > MAX_HEALTH_AGE {
             return Health::Unknown(Some(age));
         }
-        match word {
-            Word::Up => Health::Up(age),
-            Word::Down => Health::Down(age),
+        match reported {
+            ReportedHealth::Up => Health::Up(age),
+            ReportedHealth::Down => Health::Down(age),
         }
     }
 }
@@ -78,11 +78,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_word_counts_for_a_lease() {
-        let check = |word: Option<(Word, u64)>, expected: Health| {
+    fn a_report_counts_for_a_lease() {
+        let check = |reported: Option<(ReportedHealth, u64)>, expected: Health| {
             let name = Name::new("eu-west").unwrap();
-            let place =
-                Place { word: word.map(|(word, at)| (word, Duration::from_secs(at))), ..Place::default() };
+            let reported = reported.map(|(health, at)| (health, Duration::from_secs(at)));
+            let place = Place { reported, ..Place::default() };
             let places = Places::from([(name.clone(), place)]);
             let seen = Seen { places: &places, now: Duration::from_secs(100) };
             assert_eq!(seen.health(&name), expected);
@@ -90,11 +90,11 @@ mod tests {
         };
         let seconds = Duration::from_secs;
         check(None, Health::Unknown(None));
-        check(Some((Word::Up, 99)), Health::Up(seconds(1)));
-        check(Some((Word::Down, 85)), Health::Down(seconds(15)));
-        check(Some((Word::Down, 84)), Health::Unknown(Some(seconds(16))));
-        check(Some((Word::Up, 84)), Health::Unknown(Some(seconds(16))));
+        check(Some((ReportedHealth::Up, 99)), Health::Up(seconds(1)));
+        check(Some((ReportedHealth::Down, 85)), Health::Down(seconds(15)));
+        check(Some((ReportedHealth::Down, 84)), Health::Unknown(Some(seconds(16))));
+        check(Some((ReportedHealth::Up, 84)), Health::Unknown(Some(seconds(16))));
         // Heard after the time was read.
-        check(Some((Word::Down, 101)), Health::Down(seconds(0)));
+        check(Some((ReportedHealth::Down, 101)), Health::Down(seconds(0)));
     }
 }

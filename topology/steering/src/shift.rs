@@ -1,6 +1,6 @@
-//! How a plan moves: the only maker of decisions, of drills' too.
+//! How a failover plan moves: the only maker of decisions, also of those of drills.
 //!
-//! A *decision* says what each region of a plan serves. An operator wishes for another one, or a reconciler for the next step,
+//! A *decision* says what each region of a failover plan serves. An operator requests another one, or a reconciler the next step,
 //! and [`shift`] makes it, or says which rule forbids it. The caller writes it at the revision that it read, so of two that are
 //! made at once one is refused.
 
@@ -15,160 +15,192 @@ use std::time::Duration;
 use hanse_topology::Name;
 
 pub use self::{
-    failover::{Decided, Epoch, Failover, Share},
+    failover::{Decided, Epoch, Failover, InvalidFailover, Share},
     refusal::{
-        ALREADY_THERE, FROZEN, NOT_FROZEN, NOT_READY, OLD_EPOCH, REASON, Refusal, STEP_ORDER, STEPS,
-        UNKNOWN_REGION,
+        ALREADY_THERE, FROZEN, NOT_FROZEN, NOT_READY, OLD_EPOCH, OLD_READINESS, OTHER_PLAN, REASON, Refusal,
+        STEP_ORDER, STEPS, UNKNOWN_REGION,
     },
 };
-use crate::{Finding, Readiness, Verdict, WHOLE, seeded::seeded};
+use crate::{Finding, MAX_AGE, Readiness, Verdict, WHOLE, seeded::seeded};
 
-/// What a plan says of its regions.
+/// A failover plan: the regions between which the clients of some hosts may move.
+///
+/// An edit may take away a region that still serves. It serves until a shift leads its clients to another region, and no shift
+/// and no step leads clients to it any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan {
-    /// Where its hosts are served as long as nothing else was decided.
+pub struct FailoverPlan {
+    /// Its name.
+    pub name: Name,
+    /// The region that serves the plan's hosts while there is no decision: an edit of it moves all clients at once. A decision
+    /// pins the regions that serve, and after it an edit of this field moves no client. A freeze is a decision, too.
     pub active: Name,
-    /// Where they may be served instead.
+    /// The regions that may serve them instead.
     pub standby: Vec<Name>,
-    /// The percents in which a shift goes, where the wish has no other ones: growing, and the last is [`WHOLE`].
+    /// The percents in which a shift goes, unless the request has its own: growing, and the last is [`WHOLE`].
     pub steps: Vec<u8>,
     /// The time from one step to the next.
     pub step_every: Duration,
 }
 
-/// What somebody wishes for, and why.
+/// A request to change a decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
-    /// What.
-    pub what: What,
-    /// Why, for the record. A step goes on for the reason of its shift, and needs none.
-    pub reason: String,
-    /// Why it is to be done although the region is not ready. It counts for all steps of a shift.
-    pub force: Option<String>,
-    /// The Drill that wishes for it.
-    pub drill: Option<Name>,
-    /// The decision that the wish rests on: a plan that moved on refuses it. A plan without a decision is at [`Epoch::NONE`].
-    pub expects: Option<Epoch>,
+pub struct Request {
+    /// The change.
+    pub action: Action,
+    /// The decision that the request rests on, [`Epoch::NONE`] if there was none. When the plan has another decision by now, the
+    /// request is refused. An operator's request without an expectation rests on the present decision.
+    pub on: Epoch,
 }
 
-/// What may be wished for.
+/// A change of a decision. The decision keeps the reasons that are fields here. Those of a step and of an unfreeze are for the
+/// caller's audit log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum What {
+pub enum Action {
     /// Lead the clients to another region. To the active region it is a failback.
     Shift {
         /// The region, as it was judged.
         to: Readiness,
         /// Other steps than the plan's. `[100]` is at once.
         steps: Option<Vec<u8>>,
+        /// Why.
+        reason: String,
+        /// Why the clients are led there although the region is not ready. It covers the rules that are not ready in `to`, in all
+        /// steps of this shift. A step at which another rule is not ready is refused.
+        force: Option<String>,
+        /// The Drill that requests it. A shift without one takes over from a Drill.
+        drill: Option<Name>,
     },
-    /// Take the next step of the present shift.
+    /// Take the next step of the present shift, for the reason of the shift.
     Step {
         /// Its place in the steps, counted from 0.
         step: usize,
         /// The region that the shift leads to, as it was judged.
         to: Readiness,
     },
-    /// Let nothing move, not with force either.
-    Freeze,
-    /// End that.
+    /// Let nothing move, not with force either. The decision keeps everything else, and a Drill waits for the end of the freeze. A
+    /// plan without a decision gets one, which pins its active region.
+    Freeze {
+        /// Why.
+        reason: String,
+    },
+    /// End a freeze. The shift goes on where it was, so the decision still pins the regions that serve.
     Unfreeze,
 }
 
-/// The next decision of a plan, whose present one is `at`. Nothing is changed where it is refused.
-pub fn shift(plan: &Plan, at: Option<&Decided>, wanted: &Wanted) -> Result<Failover, Refusal> {
-    let epoch = at.map_or(Epoch::NONE, |decided| decided.epoch);
-    if let Some(expected) = wanted.expects.filter(|expected| *expected != epoch && !seeded("ignore-epoch")) {
-        return Err(Refusal::old_epoch(expected, epoch));
+/// The next decision of a plan with the present decision `at`. `now`: since the start of 1970, as for [`readiness`]. A refusal
+/// changes nothing.
+///
+/// [`readiness`]: crate::readiness()
+pub fn shift(
+    plan: &FailoverPlan,
+    at: Option<&Decided>,
+    request: &Request,
+    now: Duration,
+) -> Result<Failover, Refusal> {
+    let epoch = at.map_or(Epoch::NONE, Decided::epoch);
+    if request.on != epoch && !seeded("ignore-epoch") {
+        return Err(Refusal::old_epoch(request.on, epoch));
     }
-    let present =
-        at.map_or_else(|| Failover::initial(plan, &wanted.reason), |decided| decided.failover.clone());
-    match &wanted.what {
-        What::Shift { to, steps } => {
-            has_reason(wanted)?;
-            start(plan, present, to, steps.as_ref().unwrap_or(&plan.steps), wanted)
+    let present = at.map_or_else(|| Failover::initial(plan), |decided| decided.failover().clone());
+    match &request.action {
+        Action::Shift { to, steps, reason, force, drill } => {
+            is_given(reason)?;
+            force.as_deref().map_or(Ok(()), is_given)?;
+            is_not_frozen(&present)?;
+            may_lead_to(plan, to, now)?;
+            let start = Failover {
+                step_every: plan.step_every,
+                reason: reason.clone(),
+                forced: force.clone(),
+                drill: drill.clone(),
+                readiness: to.findings().to_vec(),
+                ..present.clone()
+            };
+            first(&present, start, to, steps.as_ref().unwrap_or(&plan.steps))
         }
-        What::Step { step, to } => next(present, *step, to, wanted),
-        What::Freeze => {
-            has_reason(wanted)?;
-            not_frozen(&present)?;
-            Ok(Failover { frozen: Some(wanted.reason.clone()), ..present })
+        Action::Step { step, to } => {
+            is_not_frozen(&present)?;
+            next(plan, present, *step, to, now)
         }
-        What::Unfreeze => {
-            has_reason(wanted)?;
-            if present.frozen.is_none() {
-                return Err(Refusal::not_frozen());
-            }
-            Ok(Failover { frozen: None, ..present })
+        Action::Freeze { reason } => {
+            is_given(reason)?;
+            is_not_frozen(&present)?;
+            Ok(Failover { frozen: Some(reason.clone()), ..present })
         }
+        Action::Unfreeze if present.frozen.is_none() => Err(Refusal::not_frozen()),
+        Action::Unfreeze => Ok(Failover { frozen: None, ..present }),
     }
 }
 
-/// The first step to a region.
-fn start(
-    plan: &Plan,
-    present: Failover,
-    to: &Readiness,
-    steps: &[u8],
-    wanted: &Wanted,
-) -> Result<Failover, Refusal> {
-    not_frozen(&present)?;
+/// The first step to a region. `start`: the decision without the regions and steps.
+fn first(present: &Failover, start: Failover, to: &Readiness, steps: &[u8]) -> Result<Failover, Refusal> {
     let region = to.region();
-    if *region != plan.active && !plan.standby.contains(region) {
-        return Err(Refusal::unknown_region(region, plan));
-    }
     let served = present.percent(region);
-    if served == WHOLE {
+    let takes_over = start.drill.is_none() && present.drill.is_some();
+    if served == WHOLE && !takes_over {
         return Err(Refusal::already_there(region));
     }
-    if !steps.is_sorted_by(|one, next| one < next) || steps.last() != Some(&WHOLE) || steps.contains(&0) {
+    if !failover::are_steps(steps) {
         return Err(Refusal::steps(steps));
     }
-    let readiness = judged(to, wanted.force.as_ref())?;
-    // What the region serves already is never taken back by a step to it.
-    let steps: Vec<u8> = steps.iter().copied().filter(|percent| *percent > served).collect();
-    Ok(Failover {
-        serving: present.moved(region, steps[0]),
-        to: region.clone(),
-        steps,
-        step: 0,
-        step_every: plan.step_every,
-        reason: wanted.reason.clone(),
-        forced: wanted.force.clone(),
-        frozen: None,
-        drill: wanted.drill.clone(),
-        readiness,
-    })
+    if start.forced.is_none() {
+        is_ready(to, &[])?;
+    }
+    // A step to a region takes no clients from it.
+    let steps: Vec<u8> =
+        steps.iter().copied().filter(|percent| *percent > served || *percent == WHOLE).collect();
+    Ok(Failover { serving: present.moved(region, steps[0]), to: region.clone(), steps, step: 0, ..start })
 }
 
 /// The next step to the same region.
-fn next(present: Failover, step: usize, to: &Readiness, wanted: &Wanted) -> Result<Failover, Refusal> {
-    not_frozen(&present)?;
-    let percent = present.steps.get(step).copied();
-    let Some(percent) = percent.filter(|_| step == present.step + 1 && *to.region() == present.to) else {
+fn next(
+    plan: &FailoverPlan,
+    present: Failover,
+    step: usize,
+    to: &Readiness,
+    now: Duration,
+) -> Result<Failover, Refusal> {
+    let is_next = step.checked_sub(1) == Some(present.step) && *to.region() == present.to;
+    let Some(percent) = present.steps.get(step).copied().filter(|_| is_next) else {
         return Err(Refusal::step_order(step, to.region(), &present));
     };
-    let force = wanted.force.as_ref().or(present.forced.as_ref());
-    let readiness = judged(to, force)?;
-    let forced = force.cloned();
-    let serving = present.moved(&present.to, percent);
-    Ok(Failover { serving, step, forced, readiness, ..present })
+    may_lead_to(plan, to, now)?;
+    let covered = if present.forced.is_some() { &*present.readiness } else { &[] };
+    is_ready(to, covered)?;
+    Ok(Failover { serving: present.moved(&present.to, percent), step, ..present })
 }
 
-fn has_reason(wanted: &Wanted) -> Result<(), Refusal> {
-    let reasons = [Some(&wanted.reason), wanted.force.as_ref()];
-    if reasons.into_iter().flatten().any(|reason| reason.trim().is_empty()) {
-        return Err(Refusal::reason());
+fn is_given(reason: &str) -> Result<(), Refusal> {
+    if reason.trim().is_empty() { Err(Refusal::reason()) } else { Ok(()) }
+}
+
+fn is_not_frozen(present: &Failover) -> Result<(), Refusal> {
+    present.frozen.as_ref().map_or(Ok(()), |reason| Err(Refusal::frozen(reason)))
+}
+
+/// The region is the plan's, and was judged for this plan within the last minute.
+fn may_lead_to(plan: &FailoverPlan, to: &Readiness, now: Duration) -> Result<(), Refusal> {
+    let region = to.region();
+    if *to.plan() != plan.name {
+        return Err(Refusal::other_plan(to, plan));
+    }
+    // A clock that jumped back makes a readiness of the future: its age is not known either.
+    if now.abs_diff(to.judged()) > MAX_AGE {
+        return Err(Refusal::old_readiness(to));
+    }
+    if *region != plan.active && !plan.standby.contains(region) && !seeded("any-region") {
+        return Err(Refusal::unknown_region(region, plan));
     }
     Ok(())
 }
 
-fn not_frozen(present: &Failover) -> Result<(), Refusal> {
-    present.frozen.as_ref().map_or(Ok(()), |reason| Err(Refusal::frozen(reason)))
-}
-
-fn judged(to: &Readiness, force: Option<&String>) -> Result<Vec<Finding>, Refusal> {
-    match to.verdict() {
-        Verdict::NotReady if force.is_none() => Err(Refusal::not_ready(to)),
-        Verdict::Ready | Verdict::Unknown | Verdict::NotReady => Ok(to.findings().to_vec()),
-    }
+/// No rule is not ready but those that already were in `covered`.
+fn is_ready(to: &Readiness, covered: &[Finding]) -> Result<(), Refusal> {
+    let not_ready = |finding: &&Finding| finding.verdict == Verdict::NotReady;
+    let was = |rule: &str| {
+        covered.iter().filter(not_ready).any(|finding| finding.rule == rule || seeded("force-covers-all"))
+    };
+    let new: Vec<&Finding> =
+        to.findings().iter().filter(not_ready).filter(|finding| !was(&finding.rule)).collect();
+    if new.is_empty() { Ok(()) } else { Err(Refusal::not_ready(to.region(), &new)) }
 }

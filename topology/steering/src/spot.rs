@@ -118,7 +118,7 @@ mod tests {
         check(spot(-13.8, -171.8), spot(-18.1, 178.4), spot(21.3, -157.9));
         // Over the pole: degrees of longitude mean nothing there.
         check(spot(89.0, 0.0), spot(89.0, 180.0), spot(80.0, 0.0));
-        // A hundred metres are told apart.
+        // A hundred metres make a difference.
         check(dublin, spot(53.301, -6.2), spot(53.302, -6.2));
     }
 

@@ -13,23 +13,23 @@ pub trait Trace {
         rule: &'static str,
         step: Option<usize>,
         looked_at: impl FnOnce() -> String,
-        left: Left<'_>,
+        remaining: Remaining<'_>,
     );
 }
 
 impl Trace for () {
     #[inline]
-    fn rule(&mut self, _: &'static str, _: Option<usize>, _: impl FnOnce() -> String, _: Left<'_>) {}
+    fn rule(&mut self, _: &'static str, _: Option<usize>, _: impl FnOnce() -> String, _: Remaining<'_>) {}
 }
 
 /// The candidates that a rule left.
 #[derive(Debug, Clone, Copy)]
-pub struct Left<'a> {
+pub struct Remaining<'a> {
     pub(crate) host: &'a Host,
     pub(crate) set: Set,
 }
 
-impl<'a> Left<'a> {
+impl<'a> Remaining<'a> {
     /// Their regions, by name.
     pub fn regions(self) -> impl Iterator<Item = &'a Name> {
         self.set.iter().map(|at| &self.host.candidates()[at].region)
@@ -46,7 +46,7 @@ pub struct Line {
     /// What it looked at.
     pub looked_at: String,
     /// The regions that it left, by name.
-    pub left: Vec<Name>,
+    pub remaining: Vec<Name>,
 }
 
 impl Trace for Vec<Line> {
@@ -55,8 +55,13 @@ impl Trace for Vec<Line> {
         rule: &'static str,
         step: Option<usize>,
         looked_at: impl FnOnce() -> String,
-        left: Left<'_>,
+        remaining: Remaining<'_>,
     ) {
-        self.push(Line { rule, step, looked_at: looked_at(), left: left.regions().cloned().collect() });
+        self.push(Line {
+            rule,
+            step,
+            looked_at: looked_at(),
+            remaining: remaining.regions().cloned().collect(),
+        });
     }
 }

@@ -3,14 +3,14 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use super::{Chain, Rule, each};
-use crate::{Candidate, Places, Trace, set::Set};
+use crate::{Candidate, Host, Places, Remaining, Trace, set::Set};
 
 /// A region without an address is no candidate.
 ///
 /// AWS, October 2025: the record of a regional endpoint was left without an address, and clients were answered with nothing.
 pub const NO_ADDRESS: &str = "no-address";
 
-/// A region that does not serve is no candidate: the plan leads no client there, or the region is drained.
+/// A region that does not serve is no candidate: its failover plan leads no client there, or the region is drained.
 ///
 /// AWS, October 2025: a clean-up deleted the plan that was in force, and nothing was left. Here the last region stays, as with
 /// every rule.
@@ -30,23 +30,24 @@ fn known<'a>(candidate: &'a Candidate, places: &'a Places) -> Option<&'a BTreeSe
     given.filter(|given| !given.is_empty()).or_else(advertised)
 }
 
-/// Where the chain starts. Without any address there is nothing to answer with.
-pub(super) fn with_address<T: Trace>(chain: &mut Chain<'_, T>, places: &Places) {
-    let host = chain.host;
+/// The candidates that the chain starts with. Without any address there is nothing to answer with.
+pub(super) fn with_address(host: &Host, places: &Places, trace: &mut impl Trace) -> Set {
     let all: Set = (0..host.candidates().len()).collect();
-    chain.left =
+    let remaining =
         all.filter(|at| known(&host.candidates()[at], places).is_some_and(|known| !known.is_empty()));
-    chain.tell(NO_ADDRESS, None, || {
+    let looked_at = || {
         each(host, all, |_, candidate| match addresses(candidate, places).count() {
             0 => "has no address".to_owned(),
             count if candidate.addresses.is_empty() => format!("advertises {count}"),
             count => format!("was given {count}"),
         })
-    });
+    };
+    trace.rule(NO_ADDRESS, None, looked_at, Remaining { host, set: remaining });
+    remaining
 }
 
 pub(super) fn serving<T: Trace>(chain: &mut Chain<'_, T>) {
-    let (host, before) = (chain.host, chain.left);
+    let (host, before) = (chain.host, chain.remaining);
     let serving = before.filter(|at| host.candidates()[at].percent > 0);
     chain.narrow(Rule::named(NOT_SERVING), serving, || {
         each(host, before, |_, Candidate { percent, why, .. }| match why.as_str() {

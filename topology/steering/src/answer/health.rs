@@ -1,14 +1,16 @@
-//! Which regions are down, as they say themselves.
+//! Which regions are down, by their own reports.
 
 use std::time::Duration;
 
 use super::{Chain, Rule, each};
 use crate::{Health, Seen, Trace, seeded::seeded, set::Set};
 
-/// A region that says that it is down is no candidate. Only its own word takes it out, and only while the word counts.
+/// A region that reports that it is down is no candidate. Only its own report takes it out, and only for [`MAX_HEALTH_AGE`].
 ///
 /// AWS, October 2025: health checkers on machines that were not ready themselves took good nodes out, and put them back, again
-/// and again. So nobody else's view of a region counts here.
+/// and again. So only the region's own agents count here.
+///
+/// [`MAX_HEALTH_AGE`]: crate::MAX_HEALTH_AGE
 pub const DOWN: &str = "down";
 
 /// When all regions are down, health says nothing, and all of them stay.
@@ -17,14 +19,14 @@ pub const DOWN: &str = "down";
 /// the load.
 pub const ALL_BAD: &str = "all-bad";
 
-/// A region of which no word counts stays, and the age of its last word is said.
+/// A region without a recent report stays, and the trace has the age of its last report.
 ///
-/// Cloudflare, November 2025: the status page failed by chance at the same time, and misled those who looked for the cause. A
-/// view that is lost says nothing of what it showed.
+/// Cloudflare, November 2025: the status page failed by chance at the same time, and misled the search for the cause. A lost view
+/// says nothing of the region that it showed.
 pub const UNKNOWN_STAYS: &str = "unknown-stays";
 
 pub(super) fn not_down<T: Trace>(chain: &mut Chain<'_, T>, seen: Seen<'_>) {
-    let (host, before) = (chain.host, chain.left);
+    let (host, before) = (chain.host, chain.remaining);
     let health = |at: usize| seen.health(&host.candidates()[at].region);
     let (mut down, mut unknown) = (Set::default(), Set::default());
     for at in before.iter() {
@@ -41,16 +43,16 @@ pub(super) fn not_down<T: Trace>(chain: &mut Chain<'_, T>, seen: Seen<'_>) {
     let looked_at = || each(host, before, |at, _| describe(health(at)));
     chain.narrow(rule, before.filter(|at| !down.has(at)), looked_at);
     if !unknown.is_empty() {
-        chain.tell(UNKNOWN_STAYS, None, || each(host, unknown, |at, _| describe(health(at))));
+        chain.report(UNKNOWN_STAYS, None, || each(host, unknown, |at, _| describe(health(at))));
     }
 }
 
 fn describe(health: Health) -> String {
     let ago = |age: Duration| format!("{} ms ago", age.as_millis());
     match health {
-        Health::Up(age) => format!("said up {}", ago(age)),
-        Health::Down(age) => format!("said down {}", ago(age)),
-        Health::Unknown(Some(age)) => format!("last said anything {}", ago(age)),
-        Health::Unknown(None) => "said nothing".to_owned(),
+        Health::Up(age) => format!("reported up {}", ago(age)),
+        Health::Down(age) => format!("reported down {}", ago(age)),
+        Health::Unknown(Some(age)) => format!("last reported {}", ago(age)),
+        Health::Unknown(None) => "never reported".to_owned(),
     }
 }

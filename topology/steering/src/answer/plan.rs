@@ -1,22 +1,28 @@
-//! The shares of a plan that moves in steps.
+//! The percents of a failover plan that moves in steps.
 
 use super::{Chain, Rule, each};
 use crate::{Trace, WHOLE, draw::Draw, set::Set};
 
-/// While a plan moves in steps, chance leads its percents of the clients to each region.
+/// While a failover plan moves in steps, chance leads its percents of the clients to each of its regions. Regions that no plan
+/// divides stay.
 ///
 /// Cloudflare, November and December 2025, and Google Cloud, June 2025: a change reached everything within seconds, and with it
 /// its fault.
 pub const PLAN: &str = "plan";
 
 pub(super) fn share<T: Trace>(chain: &mut Chain<'_, T>, draw: Draw) -> Draw {
-    let (host, before) = (chain.host, chain.left);
+    let (host, before) = (chain.host, chain.remaining);
     let percent = |at: usize| u32::from(host.candidates()[at].percent);
-    if before.iter().all(|at| percent(at) == 0 || percent(at) == u32::from(WHOLE)) {
+    // All are 0 where `not-serving` was skipped: then no percent divides anything.
+    let divided = before.filter(|at| (1..u32::from(WHOLE)).contains(&percent(at)));
+    if divided.is_empty() {
         return draw;
     }
-    let (kept, draw) = in_proportion(before, percent, draw);
-    chain.narrow(Rule::named(PLAN), kept, || each(host, before, |_, one| format!("{}%", one.percent)));
+    let (chosen, draw) = in_proportion(divided, percent, draw);
+    let kept = before.filter(|at| chosen.has(at) || !divided.has(at));
+    chain.narrow_by_chance(Rule::named(PLAN), kept, || {
+        each(host, before, |_, candidate| format!("{}%", candidate.percent))
+    });
     draw
 }
 

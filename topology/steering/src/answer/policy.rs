@@ -5,7 +5,7 @@ use ipnet::IpNet;
 use super::{Chain, Rule, each, names, plan::in_proportion};
 use crate::{Spot, Trace, draw::Draw, host::Compiled, set::Set};
 
-/// By the client's network. A client that no rule has keeps all candidates.
+/// By the client's network. A client that is in no rule's network keeps all candidates.
 pub const ORIGIN: &str = "origin";
 /// The nearest to the client by the great circle.
 pub const GEO: &str = "geo";
@@ -25,8 +25,9 @@ pub(super) fn steps<T: Trace>(
     for (at, step) in chain.host.steps().iter().enumerate() {
         match step {
             Compiled::Origin(networks) => {
+                chain.reads_client();
                 let found = prefix.and_then(|prefix| networks.longest(prefix));
-                let kept = found.map_or(chain.left, |(_, regions)| regions);
+                let kept = found.map_or(chain.remaining, |(_, regions)| regions);
                 let host = chain.host;
                 chain.narrow(Rule::step(ORIGIN, at), kept, || match (prefix, found) {
                     (None, _) => "the client's network is not known".to_owned(),
@@ -38,15 +39,15 @@ pub(super) fn steps<T: Trace>(
             }
             Compiled::Geo { default } => geo(chain, at, *default, spot),
             Compiled::Weighted(weights) => {
-                let (host, before) = (chain.host, chain.left);
+                let (host, before) = (chain.host, chain.remaining);
                 let kept;
                 (kept, draw) = in_proportion(before, |at| weights[at], draw);
-                chain.narrow(Rule::step(WEIGHTED, at), kept, || {
+                chain.narrow_by_chance(Rule::step(WEIGHTED, at), kept, || {
                     each(host, before, |at, _| weights[at].to_string())
                 });
             }
             Compiled::Failover(order) => {
-                let first = order.iter().copied().find(|&at| chain.left.has(at));
+                let first = order.iter().copied().find(|&at| chain.remaining.has(at));
                 let host = chain.host;
                 chain.narrow(Rule::step(FAILOVER, at), first.map(Set::only).unwrap_or_default(), || {
                     let order = order.iter().map(|&at| host.candidates()[at].region.as_str());
@@ -55,8 +56,8 @@ pub(super) fn steps<T: Trace>(
             }
             Compiled::Multivalue(count) => {
                 let kept;
-                (kept, draw) = some(chain.left, *count, draw);
-                chain.narrow(Rule::step(MULTIVALUE, at), kept, || format!("at most {count}"));
+                (kept, draw) = some(chain.remaining, *count, draw);
+                chain.narrow_by_chance(Rule::step(MULTIVALUE, at), kept, || format!("at most {count}"));
             }
         }
     }
@@ -65,7 +66,8 @@ pub(super) fn steps<T: Trace>(
 /// The nearest of the regions whose place is known. `default` counts where the client's place is not known, or that of no
 /// region left.
 fn geo<T: Trace>(chain: &mut Chain<'_, T>, at: usize, default: Set, spot: Option<Spot>) {
-    let (host, before) = (chain.host, chain.left);
+    chain.reads_client();
+    let (host, before) = (chain.host, chain.remaining);
     let apart = |at: usize| Some(host.candidates()[at].spot?.apart(&spot?));
     let least = before.iter().filter_map(apart).min();
     let kept = match least {

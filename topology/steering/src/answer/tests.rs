@@ -3,7 +3,7 @@ mod random;
 use std::{collections::BTreeSet, time::Duration};
 
 use super::*;
-use crate::{Line, Place, Step, WHOLE, Word, rules};
+use crate::{Line, Place, ReportedHealth, Step, WHOLE, rules};
 
 const NOW: Duration = Duration::from_secs(1_000);
 const CLIENT: Client = Client { prefix: None, spot: None, draw: 0 };
@@ -45,10 +45,10 @@ fn host(candidates: Vec<Candidate>, steps: &[Step]) -> Host {
     Host::new("orders.example.com".to_owned(), candidates, steps).unwrap()
 }
 
-fn heard(places: &[(&str, Word, u64)]) -> Places {
-    let place = |&(region, word, age): &(&str, Word, u64)| {
+fn heard(places: &[(&str, ReportedHealth, u64)]) -> Places {
+    let place = |&(region, health, age): &(&str, ReportedHealth, u64)| {
         let at = NOW - Duration::from_secs(age);
-        (name(region), Place { word: Some((word, at)), addresses: BTreeSet::new() })
+        (name(region), Place { reported: Some((health, at)), addresses: BTreeSet::new() })
     };
     places.iter().map(place).collect()
 }
@@ -58,15 +58,15 @@ fn heard(places: &[(&str, Word, u64)]) -> Places {
 fn explain(host: &Host, places: &Places, client: &Client, from: &str) -> (Vec<String>, bool) {
     let mut lines: Vec<Line> = Vec::new();
     let answer = answer(host, Seen { places, now: NOW }, client, &mut lines);
-    let last = lines.last().unwrap().left.clone();
+    let last = lines.last().unwrap().remaining.clone();
     assert_eq!(answer.regions().cloned().collect::<Vec<_>>(), last);
-    let told = lines.iter().skip_while(|line| line.rule != from);
-    let told = told.map(|Line { rule, step, looked_at, left }| {
+    let traced = lines.iter().skip_while(|line| line.rule != from);
+    let traced = traced.map(|Line { rule, step, looked_at, remaining }| {
         let step = step.map_or(String::new(), |step| format!("{step} "));
-        let left: Vec<&str> = left.iter().map(Name::as_str).collect();
-        format!("{step}{rule}: {looked_at} → {}", left.join(" "))
+        let remaining: Vec<&str> = remaining.iter().map(Name::as_str).collect();
+        format!("{step}{rule}: {looked_at} → {}", remaining.join(" "))
     });
-    (told.collect(), answer.by_client())
+    (traced.collect(), answer.by_client())
 }
 
 /// What the rules from `from` on say to a client, of regions that nothing was heard of.
@@ -79,9 +79,9 @@ fn check(host: &Host, client: Client, from: &str, expected: &[&str], by_client: 
 }
 
 #[track_caller]
-fn check_health(host: &Host, places: &[(&str, Word, u64)], from: &str, expected: &[&str]) {
-    let (told, _) = explain(host, &heard(places), &CLIENT, from);
-    assert_eq!(told, expected);
+fn check_health(host: &Host, places: &[(&str, ReportedHealth, u64)], from: &str, expected: &[&str]) {
+    let (traced, _) = explain(host, &heard(places), &CLIENT, from);
+    assert_eq!(traced, expected);
 }
 
 #[test]
@@ -92,11 +92,11 @@ fn a_region_without_an_address_is_no_candidate() {
     let host = host(of, &[]);
     let advertised: BTreeSet<IpAddr> = BTreeSet::from([[198, 51, 100, 1].into(), [198, 51, 100, 2].into()]);
     let mut places = Places::new();
-    places.insert(name("us"), Place { word: None, addresses: advertised.clone() });
+    places.insert(name("us"), Place { reported: None, addresses: advertised.clone() });
     // What operators gave counts before what gateways advertise.
-    places.insert(name("eu"), Place { word: None, addresses: advertised.clone() });
-    let (told, _) = explain(&host, &places, &CLIENT, NO_ADDRESS);
-    assert_eq!(told[0], "no-address: ap has no address, eu was given 1, us advertises 2 → eu us");
+    places.insert(name("eu"), Place { reported: None, addresses: advertised.clone() });
+    let (traced, _) = explain(&host, &places, &CLIENT, NO_ADDRESS);
+    assert_eq!(traced[0], "no-address: ap has no address, eu was given 1, us advertises 2 → eu us");
     let answer = answer(&host, Seen { places: &places, now: NOW }, &CLIENT, &mut ());
     let expected = candidate("eu").addresses.into_iter().chain(advertised);
     assert_eq!(answer.addresses().collect::<Vec<_>>(), expected.collect::<Vec<_>>());
@@ -117,6 +117,9 @@ fn an_answer_is_empty_only_if_no_address_is_known() {
         let seen = Seen { places: &NO_PLACES, now: NOW };
         let empty = answer(&host, seen, &CLIENT, &mut ());
         assert_eq!((empty.regions().count(), empty.addresses().count(), empty.by_client()), (0, 0, false));
+        let mut lines: Vec<Line> = Vec::new();
+        answer(&host, seen, &CLIENT, &mut lines);
+        assert_eq!(lines.iter().map(|line| line.rule).collect::<Vec<_>>(), [NO_ADDRESS]);
         assert_eq!(default_answer(&host).regions().count(), 0);
         assert!(fallback(&host, seen.places, &BTreeSet::new()).is_empty());
     }
@@ -132,39 +135,43 @@ fn a_region_that_does_not_serve_is_no_candidate() {
         of[0].why = "drained: new racks".to_owned();
         host(of, &[])
     };
-    let told = [
+    let traced = [
         "not-serving: eu 0% (drained: new racks), us 100% → us",
-        "down: us said nothing → us",
-        "unknown-stays: us said nothing → us",
+        "down: us never reported → us",
+        "unknown-stays: us never reported → us",
     ];
-    check(&of([0, 100]), CLIENT, NOT_SERVING, &told, false);
+    check(&of([0, 100]), CLIENT, NOT_SERVING, &traced, false);
     let skipped = [
         "would-empty: not-serving would leave none: eu 0% (drained: new racks), us 0% → eu us",
-        "down: eu said nothing, us said nothing → eu us",
-        "unknown-stays: eu said nothing, us said nothing → eu us",
+        "down: eu never reported, us never reported → eu us",
+        "unknown-stays: eu never reported, us never reported → eu us",
     ];
     check(&of([0, 0]), CLIENT, WOULD_EMPTY, &skipped, false);
 }
 
 #[test]
-fn a_region_that_says_it_is_down_is_no_candidate() {
+fn a_region_that_reports_that_it_is_down_is_no_candidate() {
     let host = host(candidates(&["eu", "us"]), &[]);
-    let check = |places: &[(&str, Word, u64)], from: &str, expected: &[&str]| {
+    let check = |places: &[(&str, ReportedHealth, u64)], from: &str, expected: &[&str]| {
         check_health(&host, places, from, expected);
     };
-    let told = ["down: eu said down 15000 ms ago, us said up 2000 ms ago → us"];
-    check(&[("eu", Word::Down, 15), ("us", Word::Up, 2)], DOWN, &told);
-    let told = ["all-bad: down would leave none: eu said down 1000 ms ago, us said down 2000 ms ago → eu us"];
-    check(&[("eu", Word::Down, 1), ("us", Word::Down, 2)], ALL_BAD, &told);
-    let told = [
-        "down: eu last said anything 16000 ms ago, us said up 2000 ms ago → eu us",
-        "unknown-stays: eu last said anything 16000 ms ago → eu us",
+    let traced = ["down: eu reported down 15000 ms ago, us reported up 2000 ms ago → us"];
+    check(&[("eu", ReportedHealth::Down, 15), ("us", ReportedHealth::Up, 2)], DOWN, &traced);
+    let traced = [
+        "all-bad: down would leave none: eu reported down 1000 ms ago, us reported down 2000 ms ago → eu us",
     ];
-    check(&[("eu", Word::Down, 16), ("us", Word::Up, 2)], DOWN, &told);
+    check(&[("eu", ReportedHealth::Down, 1), ("us", ReportedHealth::Down, 2)], ALL_BAD, &traced);
+    let traced = [
+        "down: eu last reported 16000 ms ago, us reported up 2000 ms ago → eu us",
+        "unknown-stays: eu last reported 16000 ms ago → eu us",
+    ];
+    check(&[("eu", ReportedHealth::Down, 16), ("us", ReportedHealth::Up, 2)], DOWN, &traced);
     // One that is down gives way to one of which nothing is known.
-    let told =
-        ["down: eu said down 1000 ms ago, us said nothing → us", "unknown-stays: us said nothing → us"];
-    check(&[("eu", Word::Down, 1)], DOWN, &told);
+    let traced = [
+        "down: eu reported down 1000 ms ago, us never reported → us",
+        "unknown-stays: us never reported → us",
+    ];
+    check(&[("eu", ReportedHealth::Down, 1)], DOWN, &traced);
 }
 
 #[test]
@@ -172,8 +179,13 @@ fn only_regions_that_serve_are_compared_by_health() {
     let mut of = candidates(&["eu", "us"]);
     of[1].percent = 0;
     // The standby is well, but no operator has failed over.
-    let told = ["all-bad: down would leave none: eu said down 1000 ms ago → eu"];
-    check_health(&host(of, &[]), &[("eu", Word::Down, 1), ("us", Word::Up, 1)], ALL_BAD, &told);
+    let traced = ["all-bad: down would leave none: eu reported down 1000 ms ago → eu"];
+    check_health(
+        &host(of, &[]),
+        &[("eu", ReportedHealth::Down, 1), ("us", ReportedHealth::Up, 1)],
+        ALL_BAD,
+        &traced,
+    );
 }
 
 #[test]
@@ -185,14 +197,21 @@ fn a_plan_in_steps_divides_by_the_draw() {
     };
     let tenth = u64::MAX / 10;
     for (draw, region) in [(0, "eu"), (9 * tenth, "eu"), (9 * tenth + 9, "us"), (u64::MAX, "us")] {
-        let told = format!("plan: eu 90%, us 10% → {region}");
-        check(&of(90, 10), Client { draw, ..CLIENT }, PLAN, &[&told], false);
+        let traced = format!("plan: eu 90%, us 10% → {region}");
+        check(&of(90, 10), Client { draw, ..CLIENT }, PLAN, &[&traced], false);
     }
     // Nothing is divided where every region serves, and where one serves alone.
     check(&of(100, 100), CLIENT, PLAN, &[], false);
     check(&of(100, 0), CLIENT, PLAN, &[], false);
+    // A region that no plan divides stays beside the one that was drawn.
+    let mut beside = candidates(&["ap", "eu", "us"]);
+    (beside[1].percent, beside[2].percent) = (90, 10);
+    for (draw, region) in [(0, "eu"), (u64::MAX, "us")] {
+        let traced = format!("plan: ap 100%, eu 90%, us 10% → ap {region}");
+        check(&host(beside.clone(), &[]), Client { draw, ..CLIENT }, PLAN, &[&traced], false);
+    }
     // What a region that is down had goes to the other.
-    check_health(&of(90, 10), &[("eu", Word::Down, 1)], PLAN, &["plan: us 10% → us"]);
+    check_health(&of(90, 10), &[("eu", ReportedHealth::Down, 1)], PLAN, &["plan: us 10% → us"]);
 }
 
 #[test]
@@ -219,21 +238,21 @@ fn origin_goes_by_the_longest_network() {
 #[test]
 fn geo_goes_to_the_nearest() {
     let of = host(candidates(&["eu", "us", "dc"]), &[Step::Geo { default: regions(&["dc"]) }]);
-    let told = "0 geo: the client at 48.000000,2.000000; dc at no known place, eu at 53.000000,-6.000000, us at \
+    let traced = "0 geo: the client at 48.000000,2.000000; dc at no known place, eu at 53.000000,-6.000000, us at \
                 39.000000,-77.000000 → eu";
-    check(&of, Client { spot: spot(48, 2), ..CLIENT }, GEO, &[told], true);
-    let told = "0 geo: the client at no known place; dc at no known place, eu at 53.000000,-6.000000, us at \
+    check(&of, Client { spot: spot(48, 2), ..CLIENT }, GEO, &[traced], true);
+    let traced = "0 geo: the client at no known place; dc at no known place, eu at 53.000000,-6.000000, us at \
                 39.000000,-77.000000; by default dc → dc";
-    check(&of, CLIENT, GEO, &[told], true);
+    check(&of, CLIENT, GEO, &[traced], true);
     // No region's place is known: every client gets the default.
     let of = host(candidates(&["dc", "site"]), &[Step::Geo { default: regions(&["site"]) }]);
-    let told = "0 geo: the client at 48.000000,2.000000; dc at no known place, site at no known place; by default site → site";
-    check(&of, Client { spot: spot(48, 2), ..CLIENT }, GEO, &[told], false);
+    let traced = "0 geo: the client at 48.000000,2.000000; dc at no known place, site at no known place; by default site → site";
+    check(&of, Client { spot: spot(48, 2), ..CLIENT }, GEO, &[traced], true);
     // The default is down.
     let of = host(candidates(&["eu", "us"]), &[Step::Geo { default: regions(&["ap"]) }]);
-    let told = "0 would-empty: geo would leave none: the client at no known place; eu at 53.000000,-6.000000, us at \
+    let traced = "0 would-empty: geo would leave none: the client at no known place; eu at 53.000000,-6.000000, us at \
                 39.000000,-77.000000; by default none → eu us";
-    check(&of, CLIENT, WOULD_EMPTY, &[told], true);
+    check(&of, CLIENT, WOULD_EMPTY, &[traced], true);
 }
 
 #[test]
@@ -253,34 +272,44 @@ fn weighted_goes_by_the_draw() {
     };
     let of = host(candidates(&["eu", "us", "ap"]), &[weights(&[("us", 1), ("eu", 3)])]);
     for (draw, region) in [(0, "eu"), ((3 << 62) - 1, "eu"), (3 << 62, "us"), (u64::MAX, "us")] {
-        let told = format!("0 weighted: ap 0, eu 3, us 1 → {region}");
-        check(&of, Client { draw, ..CLIENT }, WEIGHTED, &[&told], false);
+        let traced = format!("0 weighted: ap 0, eu 3, us 1 → {region}");
+        check(&of, Client { draw, ..CLIENT }, WEIGHTED, &[&traced], false);
     }
     let of = host(candidates(&["ap", "eu"]), &[weights(&[("eu", 0), ("us", 1)])]);
-    let told = "0 would-empty: weighted would leave none: ap 0, eu 0 → ap eu";
-    check(&of, CLIENT, WOULD_EMPTY, &[told], false);
+    let traced = "0 would-empty: weighted would leave none: ap 0, eu 0 → ap eu";
+    check(&of, CLIENT, WOULD_EMPTY, &[traced], false);
 }
 
 #[test]
 fn failover_goes_to_the_first_in_order() {
     let of = host(candidates(&["ap", "eu", "us"]), &[Step::Failover(regions(&["us", "nowhere", "eu"]))]);
-    check_health(&of, &[("us", Word::Up, 1)], FAILOVER, &["0 failover: in this order: us, eu → us"]);
-    check_health(&of, &[("us", Word::Down, 1)], FAILOVER, &["0 failover: in this order: us, eu → eu"]);
-    let both = [("us", Word::Down, 1), ("eu", Word::Down, 1)];
-    let told = "0 would-empty: failover would leave none: in this order: us, eu → ap";
-    check_health(&of, &both, WOULD_EMPTY, &[told]);
+    check_health(
+        &of,
+        &[("us", ReportedHealth::Up, 1)],
+        FAILOVER,
+        &["0 failover: in this order: us, eu → us"],
+    );
+    check_health(
+        &of,
+        &[("us", ReportedHealth::Down, 1)],
+        FAILOVER,
+        &["0 failover: in this order: us, eu → eu"],
+    );
+    let both = [("us", ReportedHealth::Down, 1), ("eu", ReportedHealth::Down, 1)];
+    let traced = "0 would-empty: failover would leave none: in this order: us, eu → ap";
+    check_health(&of, &both, WOULD_EMPTY, &[traced]);
 }
 
 #[test]
 fn multivalue_leaves_a_number_of_them() {
     let of = |count: u32| host(candidates(&["ap", "eu", "us"]), &[Step::Multivalue(count)]);
     for (draw, left) in [(0, "ap eu"), (1 << 63, "eu us"), (u64::MAX, "ap us")] {
-        let told = format!("0 multivalue: at most 2 → {left}");
-        check(&of(2), Client { draw, ..CLIENT }, MULTIVALUE, &[&told], false);
+        let traced = format!("0 multivalue: at most 2 → {left}");
+        check(&of(2), Client { draw, ..CLIENT }, MULTIVALUE, &[&traced], false);
     }
     check(&of(9), CLIENT, MULTIVALUE, &["0 multivalue: at most 9 → ap eu us"], false);
-    let told = "0 would-empty: multivalue would leave none: at most 0 → ap eu us";
-    check(&of(0), CLIENT, WOULD_EMPTY, &[told], false);
+    let traced = "0 would-empty: multivalue would leave none: at most 0 → ap eu us";
+    check(&of(0), CLIENT, WOULD_EMPTY, &[traced], false);
 }
 
 #[test]
@@ -295,19 +324,103 @@ fn steps_follow_each_other() {
     ];
     let of = host(candidates(&["ap", "eu", "us"]), &steps);
     let client = |network: &str| Client { prefix: Some(net(network)), ..CLIENT };
-    let told = [
+    let traced = [
         "0 origin: 10.0.0.0/8 has 10.1.0.0/24: eu, us → eu us",
         "1 failover: in this order: eu, us, ap → eu",
     ];
-    // Both rules and no rule lead to one region, so a resolver may give the answer to all.
-    check(&of, client("10.1.0.0/24"), ORIGIN, &told, false);
-    // They part when that region is down.
-    let (told, by_client) = explain(&of, &heard(&[("eu", Word::Down, 1)]), &client("11.1.0.0/24"), ORIGIN);
+    // Both rules and no rule lead to one region. The step met three, so a resolver keeps an answer for each network all the same.
+    check(&of, client("10.1.0.0/24"), ORIGIN, &traced, true);
+    // The rules part when that region is down.
+    let (traced, by_client) =
+        explain(&of, &heard(&[("eu", ReportedHealth::Down, 1)]), &client("11.1.0.0/24"), ORIGIN);
     assert_eq!(
-        told,
+        traced,
         ["0 origin: 11.0.0.0/8 has 11.1.0.0/24: ap, eu → ap", "1 failover: in this order: eu, us, ap → ap"]
     );
     assert!(by_client);
+}
+
+/// Whether answers are by client: the same at every draw.
+#[track_caller]
+fn check_by_client(percents: [u8; 3], steps: &[Step], expected: bool) {
+    let mut of = candidates(&["ap", "eu", "us"]);
+    for (candidate, percent) in of.iter_mut().zip(percents) {
+        candidate.percent = percent;
+    }
+    let host = host(of, steps);
+    for draw in (0..64).map(|part| part << 58) {
+        let answer =
+            answer(&host, Seen { places: &NO_PLACES, now: NOW }, &Client { draw, ..CLIENT }, &mut ());
+        assert_eq!(answer.by_client(), expected, "{draw:x} {steps:?}");
+    }
+}
+
+#[test]
+fn an_answer_is_by_client_if_a_step_could_tell_clients_apart() {
+    let origin = Step::Origin(vec![("10.0.0.0/8".parse().unwrap(), regions(&["eu", "us"]))]);
+    let geo = Step::Geo { default: regions(&["us"]) };
+    let weighted =
+        |of: [u32; 3]| Step::Weighted(["ap", "eu", "us"].into_iter().map(name).zip(of).collect::<Vec<_>>());
+    let failover = Step::Failover(regions(&["eu"]));
+    let check = |steps: &[Step], expected| check_by_client([100; 3], steps, expected);
+    check(&[], false);
+    check(&[weighted([1, 1, 1]), failover.clone()], false);
+    check(std::slice::from_ref(&origin), true);
+    check(std::slice::from_ref(&geo), true);
+    // Most draws lead clients of 10.0.0.0/8 elsewhere than others; some lead both to us.
+    check(&[origin.clone(), weighted([98, 1, 1])], true);
+    // One region is left before the client is read.
+    check(&[failover.clone(), origin.clone(), geo.clone()], false);
+    check(&[weighted([1, 1, 1]), geo.clone()], false);
+    check(&[Step::Multivalue(1), geo.clone()], false);
+    check_by_client([0, 0, 100], &[origin, geo.clone()], false);
+    check_by_client([0, 90, 10], std::slice::from_ref(&geo), false);
+    // Two regions by chance, of which `failover` leaves eu if it is among them. Without it `geo` has both to choose from.
+    check(&[Step::Multivalue(2), failover.clone(), geo.clone()], true);
+    check(&[Step::Multivalue(2), weighted([0, 1, 0]), geo.clone()], true);
+    check_by_client([100, 90, 10], &[failover, geo], true);
+}
+
+/// The part of the clients that a resolver leads to ap. It keeps answers as RFC 7871 has it: those of scope 0 for all of its
+/// clients, others for the network that asked.
+fn share_of_ap(host: &Host, is_for_network: impl Fn(&Client, &Answer<'_>) -> bool) -> f64 {
+    const TTL: u64 = 30;
+    const NETWORKS: u64 = 200;
+    let mut kept: std::collections::BTreeMap<Option<u64>, (u64, Name)> = std::collections::BTreeMap::new();
+    let (mut to_ap, mut queries) = (0, 0);
+    for (second, network) in (0..600).flat_map(|second| (0..NETWORKS).map(move |network| (second, network))) {
+        let fresh = |key: &Option<u64>| kept.get(key).filter(|(until, _)| *until > second);
+        let known = fresh(&None).or_else(|| fresh(&Some(network))).map(|(_, region)| region.clone());
+        let region = known.unwrap_or_else(|| {
+            let prefix = format!("192.168.{network}.0/24").parse().ok();
+            let client = Client { prefix, draw: random::nth_draw(5, second * NETWORKS + network), ..CLIENT };
+            let answer = answer(host, Seen { places: &NO_PLACES, now: NOW }, &client, &mut ());
+            let region = answer.regions().next().unwrap().clone();
+            let key = is_for_network(&client, &answer).then_some(network);
+            kept.insert(key, (second + TTL, region.clone()));
+            region
+        });
+        to_ap += u32::from(region == name("ap"));
+        queries += 1;
+    }
+    f64::from(to_ap) / f64::from(queries)
+}
+
+#[test]
+fn clients_behind_a_resolver_get_the_weights() {
+    let origin = Step::Origin(vec![("10.0.0.0/8".parse().unwrap(), regions(&["eu", "us"]))]);
+    let weights = vec![(name("ap"), 98), (name("eu"), 1), (name("us"), 1)];
+    let host = host(candidates(&["ap", "eu", "us"]), &[origin, Step::Weighted(weights)]);
+    // 4,000 answers are drawn: 98% ± 6 standard deviations.
+    let share = share_of_ap(&host, |_, answer| answer.by_client());
+    assert!((share - 0.98).abs() < 0.014, "{share}");
+    // Scope 0 wherever this draw leads clients of 10.0.0.0/8 to the same region: us is kept for all, and ap for single networks.
+    let share = share_of_ap(&host, |client, answer_to_client| {
+        let other = Client { prefix: "10.0.0.0/8".parse().ok(), ..*client };
+        let other = answer(&host, Seen { places: &NO_PLACES, now: NOW }, &other, &mut ());
+        !other.regions().eq(answer_to_client.regions())
+    });
+    assert!(share < 0.5, "{share}");
 }
 
 #[test]
@@ -341,17 +454,47 @@ fn the_default_answer_asks_no_client_and_no_health() {
 }
 
 #[test]
-fn the_last_resort_is_every_address_that_is_known() {
+fn the_last_resort_takes_the_first_addresses_that_there_are() {
     let set = |last: u8| BTreeSet::from([IpAddr::from([198, 51, 100, last])]);
-    let advertised = Places::from([(name("us"), Place { word: None, addresses: set(2) })]);
-    let mut of = candidates(&["eu", "us"]);
-    of[1].addresses.clear();
-    let given = host(of.clone(), &[]);
-    assert_eq!(fallback(&given, &advertised, &set(1)), set(1));
-    assert_eq!(fallback(&given, &advertised, &BTreeSet::new()), candidate("eu").addresses);
-    of[0].addresses.clear();
-    let none_given = host(of, &[]);
-    assert_eq!(fallback(&none_given, &advertised, &BTreeSet::new()), set(2));
-    assert_eq!(fallback(&none_given, &NO_PLACES, &set(1)), set(1));
+    let advertised = Places::from([(name("us"), Place { reported: None, addresses: set(2) })]);
+    let of = |percents: [u8; 2], given: [bool; 2]| {
+        let mut of = candidates(&["eu", "us"]);
+        for ((candidate, percent), given) in of.iter_mut().zip(percents).zip(given) {
+            candidate.percent = percent;
+            if !given {
+                candidate.addresses.clear();
+            }
+        }
+        host(of, &[Step::Failover(regions(&["us"]))])
+    };
+    let [eu, us] = ["eu", "us"].map(|region| candidate(region).addresses);
+    let check = |host: &Host, places: &Places, last_good: &BTreeSet<IpAddr>, expected: &BTreeSet<IpAddr>| {
+        assert_eq!(&fallback(host, places, last_good), expected);
+    };
+    let none = BTreeSet::new();
+    check(&of([100, 100], [true, true]), &advertised, &set(1), &set(1));
+    // The policy does not count, and the percents do.
+    check(&of([100, 100], [true, true]), &advertised, &none, &(&eu | &us));
+    check(&of([100, 0], [true, true]), &advertised, &none, &eu);
+    check(&of([100, 100], [true, false]), &advertised, &none, &eu);
+    // No region that serves has a committed address: all that is known.
+    check(&of([0, 100], [true, false]), &advertised, &none, &(&eu | &set(2)));
+    check(&of([0, 0], [true, true]), &NO_PLACES, &none, &(&eu | &us));
+    check(&of([100, 100], [false, false]), &advertised, &none, &set(2));
+    check(&of([100, 100], [false, false]), &NO_PLACES, &none, &none);
+}
+
+/// A bug in a rule reaches `answer` and `default_answer`, and does not reach `fallback`.
+#[test]
+fn the_last_resort_applies_no_rule() {
+    let host = host(candidates(&["eu", "us"]), &[Step::Failover(regions(&["us"]))]);
+    crate::seeded::bring_back("panic-in-a-rule", || {
+        let seen = Seen { places: &NO_PLACES, now: NOW };
+        let asked = std::panic::catch_unwind(|| answer(&host, seen, &CLIENT, &mut ()).regions().count());
+        assert!(asked.is_err());
+        assert!(std::panic::catch_unwind(|| default_answer(&host).regions().count()).is_err());
+        let both = &candidate("eu").addresses | &candidate("us").addresses;
+        assert_eq!(fallback(&host, &NO_PLACES, &BTreeSet::new()), both);
+    });
     assert_eq!(rules::NEVER_EMPTY, "never-empty");
 }

@@ -4,18 +4,20 @@ use std::time::Duration;
 
 use hanse_topology::Name;
 
-/// Something that was heard, and how long ago.
+/// A value from a report, and its age.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Heard<T> {
-    /// What.
+    /// The value.
     pub value: T,
-    /// How long ago, by a clock that never jumps.
+    /// The age, by a clock that never jumps.
     pub age: Duration,
 }
 
-/// What is known of a region that may take over. What was never heard is `None`.
+/// What is known of a region that may take over. An input that was never heard is `None`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standby {
+    /// The failover plan.
+    pub plan: Name,
     /// The region.
     pub region: Name,
     /// How far its gateways are.
@@ -40,13 +42,17 @@ pub struct Sync {
 }
 
 /// What a region can carry, and what it would have to. All in requests per second.
+///
+/// Example: the plan's hosts carry 600, and the other hosts of the standby 400. At each step of a shift `plan` is 600 and `other`
+/// is 400, whatever part of the plan's clients the standby has by then.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Capacity {
     /// As the operator declares it for the region.
     pub declared: Option<u64>,
-    /// What the plan's hosts carried where they are served, in the last minute that is known. A region that is lost says
-    /// nothing new, so its age does not count.
-    pub carried: Option<Heard<u64>>,
-    /// What the standby carries now.
-    pub own: Option<Heard<u64>>,
+    /// The load of the plan's hosts in all regions together: the greatest sum of the last minute that is known. It is summed over
+    /// the regions before the greatest is taken, so clients that move in that minute count once. A region that is lost counts as
+    /// it last reported, so the age decides nothing.
+    pub plan: Option<Heard<u64>>,
+    /// The load of the standby without the plan's hosts: the greatest of the last minute.
+    pub other: Option<Heard<u64>>,
 }

@@ -10,12 +10,13 @@ fn heard<T>(value: T, seconds: u64) -> Option<Heard<T>> {
 /// Nothing speaks against it.
 fn standby() -> Standby {
     Standby {
+        plan: Name::new("gold").unwrap(),
         region: Name::new("us-east").unwrap(),
         sync: heard(Sync { gateways: 2, behind: 0 }, 1),
         certificates: heard(NOW + Duration::from_secs(12 * 60 * 60), 2),
         quarantined: heard(Vec::new(), 3),
         ready_gateways: heard(2, 4),
-        capacity: Capacity { declared: Some(1_000), carried: heard(600, 3_000), own: heard(400, 5) },
+        capacity: Capacity { declared: Some(1_000), plan: heard(600, 3_000), other: heard(400, 5) },
     }
 }
 
@@ -38,16 +39,17 @@ fn of_others(readiness: &Readiness, rule: &str) -> Verdict {
 fn a_region_that_nothing_speaks_against_is_ready() {
     let readiness = readiness(&standby(), NOW);
     assert_eq!(readiness.verdict(), Verdict::Ready);
-    assert_eq!(readiness.region().as_str(), "us-east");
-    let told: Vec<_> = readiness.findings().iter().map(|finding| (&*finding.rule, &*finding.why)).collect();
+    assert_eq!((readiness.plan().as_str(), readiness.region().as_str()), ("gold", "us-east"));
+    assert_eq!(readiness.judged(), NOW);
+    let traced: Vec<_> = readiness.findings().iter().map(|finding| (&*finding.rule, &*finding.why)).collect();
     assert_eq!(
-        told,
+        traced,
         [
             (rules::SYNC, "all 2 gateways serve the newest revision"),
             (rules::CERTIFICATES, "the first certificate ends in 720 minutes"),
             (rules::QUARANTINE, "nothing is in quarantine"),
             (rules::HEALTH, "2 gateways are ready"),
-            (rules::CAPACITY, "600 requests/s of the plan and 400 of its own; it can carry 1000"),
+            (rules::CAPACITY, "600 requests/s of the plan and 400 of other hosts; it can carry 1000"),
             (rules::HEARD, "the oldest input is 4 s old"),
         ]
     );
@@ -99,20 +101,19 @@ fn health() {
 
 #[test]
 fn capacity() {
-    let of =
-        |declared, carried, own| move |of: &mut Standby| of.capacity = Capacity { declared, carried, own };
-    let check = |declared, carried, own, verdict, why| {
-        check(of(declared, carried, own), rules::CAPACITY, verdict, why);
+    let of = |declared, plan, other| move |of: &mut Standby| of.capacity = Capacity { declared, plan, other };
+    let check = |declared, plan, other, verdict, why| {
+        check(of(declared, plan, other), rules::CAPACITY, verdict, why);
     };
-    let over = "600 requests/s of the plan and 401 of its own; it can carry 1000";
+    let over = "600 requests/s of the plan and 401 of other hosts; it can carry 1000";
     check(Some(1_000), heard(600, 1), heard(401, 1), Verdict::NotReady, over);
-    let most = format!("{} requests/s of the plan and 1 of its own; it can carry 1000", u64::MAX);
+    let most = format!("{} requests/s of the plan and 1 of other hosts; it can carry 1000", u64::MAX);
     check(Some(1_000), heard(u64::MAX, 1), heard(1, 1), Verdict::NotReady, &most);
     let undeclared = "the region declares no capacity";
     check(None, heard(600, 1), heard(1, 1), Verdict::Unknown, undeclared);
     let never = "the load of the plan's hosts was never heard";
     check(Some(1_000), None, heard(1, 1), Verdict::Unknown, never);
-    let silent = "its own load was not heard in the last 60 s";
+    let silent = "the load of its other hosts was not heard in the last 60 s";
     check(Some(1_000), heard(600, 1), None, Verdict::Unknown, silent);
     check(Some(1_000), heard(600, 1), heard(1, 61), Verdict::Unknown, silent);
 }
@@ -124,10 +125,10 @@ fn heard_within_a_minute() {
     check(at(61), rules::HEARD, Verdict::NotReady, "not heard in the last 60 s: health");
     check(|of| of.sync = None, rules::HEARD, Verdict::NotReady, "not heard in the last 60 s: sync");
     let nothing = |of: &mut Standby| {
-        let region = of.region.clone();
+        let (plan, region) = (of.plan.clone(), of.region.clone());
         let capacity = Capacity::default();
         let (sync, certificates, quarantined, ready_gateways) = (None, None, None, None);
-        *of = Standby { region, sync, certificates, quarantined, ready_gateways, capacity };
+        *of = Standby { plan, region, sync, certificates, quarantined, ready_gateways, capacity };
     };
     let all = "not heard in the last 60 s: sync, certificates, quarantine, health";
     check(nothing, rules::HEARD, Verdict::NotReady, all);

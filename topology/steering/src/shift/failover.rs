@@ -1,13 +1,15 @@
-//! What was decided for a plan.
+//! The decision of a failover plan.
 
 use std::{fmt, time::Duration};
 
 use hanse_topology::Name;
 
-use super::Plan;
+use super::FailoverPlan;
 use crate::{Finding, WHOLE};
 
-/// What was decided for a plan. Operators do not write it.
+/// The decision of a failover plan. Operators do not write it: [`shift`] makes it, and [`Decided::new`] checks one that was stored.
+///
+/// [`shift`]: crate::shift()
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failover {
     /// The regions that serve, by name. Their percents are [`WHOLE`] together.
@@ -22,13 +24,13 @@ pub struct Failover {
     pub step_every: Duration,
     /// Why.
     pub reason: String,
-    /// Why it was done although the region may not be ready.
+    /// Why the shift was made although the region was not ready. It covers the rules that are not ready in `readiness`.
     pub forced: Option<String>,
     /// Why nothing moves.
     pub frozen: Option<String>,
     /// The Drill that decided it.
     pub drill: Option<Name>,
-    /// What each rule said of the region, when the step was decided.
+    /// What each rule said of the region when the shift was decided. Steps do not change it.
     pub readiness: Vec<Finding>,
 }
 
@@ -41,13 +43,69 @@ pub struct Share {
     pub percent: u8,
 }
 
-/// A decision and the place in history at which it was written.
+/// A stored decision, checked, and the place in history at which it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decided {
+    epoch: Epoch,
+    failover: Failover,
+}
+
+impl Decided {
+    /// Checks a decision as it was read: shares that are 100 together, steps that grow, a step among them. Errors name the field.
+    pub fn new(epoch: Epoch, failover: Failover) -> Result<Self, InvalidFailover> {
+        failover.check()?;
+        Ok(Self { epoch, failover })
+    }
+
     /// Greater for each later decision of the plan.
-    pub epoch: Epoch,
-    /// What was decided.
-    pub failover: Failover,
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// The decision.
+    pub fn failover(&self) -> &Failover {
+        &self.failover
+    }
+}
+
+/// Why a stored decision is none.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidFailover {
+    /// The shares.
+    #[error(
+        "serving: {0}; give regions in the order of their names, each 1 to {WHOLE} percent, and {WHOLE} together"
+    )]
+    Serving(String),
+    /// The steps.
+    #[error("steps: {0:?}; give percents from 1 on that grow and end with {WHOLE}")]
+    Steps(Vec<u8>),
+    /// The present step.
+    #[error("step: {step} is no place in {count} steps; give one below {count}")]
+    Step {
+        /// The step.
+        step: usize,
+        /// How many steps there are.
+        count: usize,
+    },
+    /// The share of the region that the shift leads to.
+    #[error(
+        "to: {to} serves {percent} percent, and step {step} is at {expected}; give the region that step {step} leads to"
+    )]
+    To {
+        /// The region.
+        to: Name,
+        /// What it serves.
+        percent: u8,
+        /// The present step.
+        step: usize,
+        /// What it should serve.
+        expected: u8,
+    },
+}
+
+/// Whether these are percents of a shift: they grow from 1 on, and end with [`WHOLE`].
+pub(super) fn are_steps(steps: &[u8]) -> bool {
+    steps.is_sorted_by(|one, next| one < next) && steps.last() == Some(&WHOLE) && !steps.contains(&0)
 }
 
 /// Which of two decisions is the later one, also over a restored backup. Spelled `GENERATION/REVISION`.
@@ -71,15 +129,15 @@ impl fmt::Display for Epoch {
 }
 
 impl Failover {
-    /// A plan of which nothing was decided: its active region serves.
-    pub(super) fn initial(plan: &Plan, reason: &str) -> Self {
+    /// A plan without a decision: its active region serves.
+    pub(super) fn initial(plan: &FailoverPlan) -> Self {
         Self {
             serving: vec![Share { region: plan.active.clone(), percent: WHOLE }],
             to: plan.active.clone(),
             steps: vec![WHOLE],
             step: 0,
             step_every: plan.step_every,
-            reason: reason.to_owned(),
+            reason: "no shift was decided".to_owned(),
             forced: None,
             frozen: None,
             drill: None,
@@ -94,7 +152,28 @@ impl Failover {
 
     /// Whether steps are left.
     pub fn moves(&self) -> bool {
-        self.step + 1 < self.steps.len()
+        self.step < self.steps.len().saturating_sub(1)
+    }
+
+    fn check(&self) -> Result<(), InvalidFailover> {
+        let sum: u32 = self.serving.iter().map(|share| u32::from(share.percent)).sum();
+        let in_order = self.serving.is_sorted_by(|one, next| one.region < next.region);
+        if sum != u32::from(WHOLE) || !in_order || self.serving.iter().any(|share| share.percent == 0) {
+            let shares: Vec<String> =
+                self.serving.iter().map(|share| format!("{} {}", share.region, share.percent)).collect();
+            return Err(InvalidFailover::Serving(format!("[{}]", shares.join(", "))));
+        }
+        if !are_steps(&self.steps) {
+            return Err(InvalidFailover::Steps(self.steps.clone()));
+        }
+        let Some(expected) = self.steps.get(self.step).copied() else {
+            return Err(InvalidFailover::Step { step: self.step, count: self.steps.len() });
+        };
+        let percent = self.percent(&self.to);
+        if percent != expected {
+            return Err(InvalidFailover::To { to: self.to.clone(), percent, step: self.step, expected });
+        }
+        Ok(())
     }
 
     /// The shares when `to` has `percent`, which is at least what it has now. The others give in proportion to what they have,

@@ -2,12 +2,12 @@
 
 use hanse_topology::Name;
 
-use super::{Epoch, Failover, Plan};
-use crate::{Readiness, Verdict};
+use super::{Epoch, Failover, FailoverPlan};
+use crate::{Finding, MAX_AGE, Readiness};
 
-/// A decision has a reason: months later, the record is all that is left of it.
+/// A shift and a freeze have a reason, and a force has one. Months later, the record shows why.
 pub const REASON: &str = "reason";
-/// A wish that rests on another decision than the present one is refused, however late it comes.
+/// A request that rests on another decision than the present one is refused, however late it comes.
 ///
 /// AWS, October 2025: a slow process carried out a plan that a newer one had replaced, and the clean-up that followed took the
 /// newer one away.
@@ -18,9 +18,9 @@ pub const OLD_EPOCH: &str = "old-epoch";
 pub const FROZEN: &str = "frozen";
 /// Only a frozen plan is unfrozen.
 pub const NOT_FROZEN: &str = "not-frozen";
-/// A plan leads to its own regions only.
+/// A plan leads to its own regions only. Each step asks the plan as it is now.
 pub const UNKNOWN_REGION: &str = "unknown-region";
-/// A region that serves everything already is no place to shift to.
+/// A region that serves all clients already is no place to shift to. Only a Drill's decision is taken over there.
 pub const ALREADY_THERE: &str = "already-there";
 /// Steps grow, up to all clients.
 ///
@@ -28,10 +28,15 @@ pub const ALREADY_THERE: &str = "already-there";
 pub const STEPS: &str = "steps";
 /// Steps are taken one by one, of the present shift.
 pub const STEP_ORDER: &str = "step-order";
-/// A shift leads to a region that is not ready only with force, whose reason stays in the decision.
+/// A shift leads to a region that is not ready only with force. The reason of the force stays in the decision, and covers the
+/// rules that were not ready then.
 ///
 /// AWS, October 2025: machines were put into service before their network was set up, and failed their checks there.
 pub const NOT_READY: &str = "not-ready";
+/// A readiness counts for the plan that it was judged for: another plan has other Bindings and another load.
+pub const OTHER_PLAN: &str = "other-plan";
+/// A readiness counts for [`MAX_AGE`].
+pub const OLD_READINESS: &str = "old-readiness";
 
 /// Why a plan does not move, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -51,7 +56,11 @@ impl Refusal {
     }
 
     pub(super) fn reason() -> Self {
-        Self::new(REASON, "no reason is given", "say in a few words why the plan is to move")
+        Self::new(
+            REASON,
+            "no reason is given",
+            "say in a few words why the plan is to move, or not to move, or is forced to",
+        )
     }
 
     pub(super) fn old_epoch(expected: Epoch, present: Epoch) -> Self {
@@ -67,7 +76,7 @@ impl Refusal {
         Self::new(NOT_FROZEN, "the plan is not frozen", "nothing is to be done")
     }
 
-    pub(super) fn unknown_region(region: &Name, plan: &Plan) -> Self {
+    pub(super) fn unknown_region(region: &Name, plan: &FailoverPlan) -> Self {
         let regions: Vec<&str> =
             std::iter::once(&plan.active).chain(&plan.standby).map(Name::as_str).collect();
         let why = format!("{region} is no region of the plan");
@@ -92,11 +101,20 @@ impl Refusal {
         Self::new(STEP_ORDER, format!("step {step} to {to} is not the next one"), remedy)
     }
 
-    pub(super) fn not_ready(to: &Readiness) -> Self {
-        let not_ready = to.findings().iter().filter(|finding| finding.verdict == Verdict::NotReady);
+    pub(super) fn not_ready(region: &Name, findings: &[&Finding]) -> Self {
         let why: Vec<String> =
-            not_ready.map(|finding| format!("{}: {}", finding.rule, finding.why)).collect();
+            findings.iter().map(|finding| format!("{}: {}", finding.rule, finding.why)).collect();
         let remedy = "mend that, or shift with --force and the reason for it";
-        Self::new(NOT_READY, format!("{} is not ready: {}", to.region(), why.join("; ")), remedy)
+        Self::new(NOT_READY, format!("{region} is not ready: {}", why.join("; ")), remedy)
+    }
+
+    pub(super) fn other_plan(to: &Readiness, plan: &FailoverPlan) -> Self {
+        let why = format!("{} was judged for plan {}", to.region(), to.plan());
+        Self::new(OTHER_PLAN, why, format!("judge it for plan {}", plan.name))
+    }
+
+    pub(super) fn old_readiness(to: &Readiness) -> Self {
+        let why = format!("{} was not judged within {} s", to.region(), MAX_AGE.as_secs());
+        Self::new(OLD_READINESS, why, "judge it again")
     }
 }

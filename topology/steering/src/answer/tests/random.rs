@@ -7,7 +7,7 @@ use proptest::{
 };
 
 use super::*;
-use crate::{Health, seeded::bring_back};
+use crate::seeded::bring_back;
 
 /// Enough for each rule to apply hundreds of times (`a_lot_is_met`), in a second of a dev build.
 const CASES: u32 = 500;
@@ -81,9 +81,16 @@ fn some_regions() -> impl Strategy<Value = Vec<Name>> {
     prop::collection::vec(select(&REGIONS[..]).prop_map(name), 0..4)
 }
 
-/// Few addresses, so that networks lie within each other.
+/// Few addresses of each family, so that networks lie within each other. Some are of one address.
 fn network() -> impl Strategy<Value = IpNet> {
-    (any::<u8>(), 0..=8_u8).prop_map(|(first, length)| IpNet::new([first, 0, 0, 0].into(), length).unwrap())
+    let length = prop_oneof![4 => 0..=8_u8, 1 => Just(24), 1 => Just(32)];
+    (any::<bool>(), any::<u8>(), length).prop_map(|(four, first, length)| {
+        if four {
+            return IpNet::new([first, 0, 0, 0].into(), length).unwrap();
+        }
+        let length = if length == 32 { 128 } else { length };
+        IpNet::new([u16::from(first) << 8, 0, 0, 0, 0, 0, 0, 0].into(), length).unwrap()
+    })
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -96,10 +103,28 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    // Two regions by chance, of which a step leaves one or both, and then a step that reads the client.
+    let by_chance = (step(), step(), step()).prop_map(|(narrows, reads, last)| {
+        let narrows = match narrows {
+            Step::Weighted(_) | Step::Failover(_) => narrows,
+            Step::Origin(_) | Step::Geo { .. } | Step::Multivalue(_) => Step::Failover(regions(&["eu"])),
+        };
+        let reads = match reads {
+            Step::Origin(_) | Step::Geo { .. } => reads,
+            Step::Weighted(_) | Step::Failover(_) | Step::Multivalue(_) => {
+                Step::Geo { default: regions(&["us"]) }
+            }
+        };
+        vec![Step::Multivalue(2), narrows, reads, last]
+    });
+    prop_oneof![4 => prop::collection::vec(step(), 0..5), 1 => by_chance]
+}
+
 fn place() -> impl Strategy<Value = Place> {
-    let word = (select(vec![Word::Up, Word::Down]), 0..20_u64);
-    (prop::option::of(word), any::<Option<u8>>()).prop_map(|(word, address)| Place {
-        word: word.map(|(word, age)| (word, NOW - Duration::from_secs(age))),
+    let reported = (select(vec![ReportedHealth::Up, ReportedHealth::Down]), 0..20_u64);
+    (prop::option::of(reported), any::<Option<u8>>()).prop_map(|(reported, address)| Place {
+        reported: reported.map(|(health, age)| (health, NOW - Duration::from_secs(age))),
         addresses: address.map(|last| [198, 51, 100, last].into()).into_iter().collect(),
     })
 }
@@ -121,9 +146,8 @@ fn case() -> impl Strategy<Value = Case> {
         candidates
     });
     let places = prop::collection::btree_map(select(&REGIONS[..]).prop_map(name), place(), 0..6);
-    let steps = prop::collection::vec(step(), 0..5);
     let clients = prop::collection::vec(client(), 1..20);
-    (candidates, steps, places, clients, any::<Index>()).prop_map(
+    (candidates, steps(), places, clients, any::<Index>()).prop_map(
         |(candidates, steps, places, clients, turn)| Case {
             candidates,
             steps,
@@ -146,10 +170,14 @@ fn holds(property: impl Fn(&Case) -> Result<(), TestCaseError>) {
     run(property).unwrap();
 }
 
-/// A property is worth something only if it notices the bug that it is there for.
+/// A property is worth something only if it notices the bug that it is there for, and says so: a panic is no find.
 #[track_caller]
-fn notices(bug: &'static str, property: impl Fn(&Case) -> Result<(), TestCaseError>) {
-    assert!(bring_back(bug, || run(property)).is_err(), "{bug}");
+fn notices(bug: &'static str, text: &str, property: impl Fn(&Case) -> Result<(), TestCaseError>) {
+    match bring_back(bug, || run(property)) {
+        Err(TestError::Fail(found, _)) => assert!(found.message().contains(text), "{bug}: {found}"),
+        Err(TestError::Abort(why)) => panic!("{bug}: {why}"),
+        Ok(()) => panic!("{bug} was not noticed"),
+    }
 }
 
 fn names(answer: &Answer<'_>) -> Vec<Name> {
@@ -168,10 +196,12 @@ fn never_empty(case: &Case) -> Result<(), TestCaseError> {
     let known = case.candidates.iter().any(|candidate| is_known(case, candidate));
     let given = case.candidates.iter().any(|candidate| !candidate.addresses.is_empty());
     for client in &case.clients {
-        prop_assert_eq!(answer(&host, case.seen(), client, &mut ()).addresses().next().is_some(), known);
+        let found = answer(&host, case.seen(), client, &mut ()).addresses().next().is_some();
+        prop_assert_eq!(found, known, "no address");
     }
-    prop_assert_eq!(default_answer(&host).addresses().next().is_some(), given);
-    prop_assert_eq!(!fallback(&host, &case.places, &BTreeSet::new()).is_empty(), known);
+    prop_assert_eq!(default_answer(&host).addresses().next().is_some(), given, "no committed address");
+    let last_resort = fallback(&host, &case.places, &BTreeSet::new());
+    prop_assert_eq!(!last_resort.is_empty(), known, "no last resort");
     Ok(())
 }
 
@@ -182,7 +212,10 @@ fn never_down(case: &Case) -> Result<(), TestCaseError> {
         case.candidates.iter().filter(|candidate| is_known(case, candidate)).collect();
     let serving: Vec<&Candidate> = known.iter().copied().filter(|candidate| candidate.percent > 0).collect();
     let may = if serving.is_empty() { known } else { serving };
-    let is_down = |region: &Name| matches!(case.seen().health(region), Health::Down(_));
+    let is_down = |region: &Name| match case.places.get(region).and_then(|place| place.reported) {
+        Some((ReportedHealth::Down, at)) => NOW - at <= Duration::from_secs(15),
+        Some((ReportedHealth::Up, _)) | None => false,
+    };
     let all_down = may.iter().all(|candidate| is_down(&candidate.region));
     for client in &case.clients {
         for region in answer(&host, case.seen(), client, &mut ()).regions() {
@@ -202,52 +235,72 @@ fn any_order(case: &Case) -> Result<(), TestCaseError> {
     let (host, turned) = (case.host(), case.turned());
     for client in &case.clients {
         let [one, other] = [&host, &turned].map(|host| answer(host, case.seen(), client, &mut ()));
-        prop_assert_eq!(names(&one), names(&other));
+        prop_assert_eq!(names(&one), names(&other), "the order counts");
         prop_assert!(one.addresses().eq(other.addresses()));
         prop_assert_eq!(one.by_client(), other.by_client());
     }
-    prop_assert_eq!(names(&default_answer(&host)), names(&default_answer(&turned)));
+    prop_assert_eq!(names(&default_answer(&host)), names(&default_answer(&turned)), "the order counts");
     Ok(())
 }
 
-/// An answer is by client exactly if another client gets another one: any of the random ones, one in a network of a rule, one
-/// at a region, or one of whom nothing is known.
+/// The candidates that each rule left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Sets(Vec<Set>);
+
+impl Trace for Sets {
+    fn rule(
+        &mut self,
+        _: &'static str,
+        _: Option<usize>,
+        _: impl FnOnce() -> String,
+        remaining: Remaining<'_>,
+    ) {
+        self.0.push(remaining.set);
+    }
+}
+
+/// Whether an answer is by client depends neither on the client nor on the draw. If it is not, then at every draw each rule leaves
+/// the same regions for all clients: random ones, one in each network of a rule, one at each region, and one that is not known.
 fn by_client(case: &Case) -> Result<(), TestCaseError> {
     let host = case.host();
     let networks = case.steps.iter().flat_map(|step| match step {
         Step::Origin(rules) => rules.iter().map(|(network, _)| *network).collect(),
         Step::Geo { .. } | Step::Weighted(_) | Step::Failover(_) | Step::Multivalue(_) => Vec::new(),
     });
-    let random = case.clients.iter();
-    let prefixes: Vec<Option<IpNet>> =
-        networks.map(Some).chain(random.clone().map(|client| client.prefix)).chain([None]).collect();
-    let at_regions = case.candidates.iter().map(|candidate| candidate.spot);
-    let spots: Vec<Option<Spot>> = at_regions.chain(random.map(|client| client.spot)).chain([None]).collect();
-    for client in case.clients.iter().take(3) {
-        let own = answer(&host, case.seen(), client, &mut ());
-        let others = prefixes.iter().flat_map(|prefix| spots.iter().map(move |spot| (*prefix, *spot)));
-        let differs = others.into_iter().any(|(prefix, spot)| {
-            let other = Client { prefix, spot, ..*client };
-            names(&answer(&host, case.seen(), &other, &mut ())) != names(&own)
-        });
-        prop_assert_eq!(own.by_client(), differs, "{:?}", client);
+    let of_networks = networks.map(|network| Client { prefix: Some(network), ..CLIENT });
+    let at_regions = case.candidates.iter().map(|candidate| Client { spot: candidate.spot, ..CLIENT });
+    let clients: Vec<Client> =
+        case.clients.iter().copied().chain(of_networks).chain(at_regions).chain([CLIENT]).collect();
+    let by_client = answer(&host, case.seen(), &CLIENT, &mut ()).by_client();
+    for draw in (0..16).map(|query| nth_draw(case.turn as u64, query)) {
+        let mut first = None;
+        for client in &clients {
+            let mut remaining = Sets(Vec::new());
+            let answer = answer(&host, case.seen(), &Client { draw, ..*client }, &mut remaining);
+            prop_assert_eq!(answer.by_client(), by_client, "the scope depends on the query");
+            if !by_client {
+                let first = first.get_or_insert_with(|| remaining.clone());
+                prop_assert_eq!(&remaining, first, "scope 0 hides {:?}", client);
+            }
+        }
     }
     Ok(())
 }
 
 /// A listener changes nothing. Each rule leaves some of what the one before left, and the last the answer.
-fn told(case: &Case) -> Result<(), TestCaseError> {
+fn the_trace_is_right(case: &Case) -> Result<(), TestCaseError> {
     let host = case.host();
     for client in &case.clients {
         let mut lines: Vec<Line> = Vec::new();
         let heard = answer(&host, case.seen(), client, &mut lines);
         prop_assert_eq!(names(&heard), names(&answer(&host, case.seen(), client, &mut ())));
         for pair in lines.windows(2) {
-            prop_assert!(pair[1].left.iter().all(|region| pair[0].left.contains(region)));
-            prop_assert_eq!(pair[1].left.is_empty(), pair[0].left.is_empty());
+            prop_assert!(pair[1].remaining.iter().all(|region| pair[0].remaining.contains(region)));
+            prop_assert!(!pair[1].remaining.is_empty());
         }
-        prop_assert_eq!(&lines.last().unwrap().left, &names(&heard));
-        prop_assert_eq!(lines.iter().filter_map(|line| line.step).count(), case.steps.len());
+        prop_assert_eq!(&lines.last().unwrap().remaining, &names(&heard));
+        let steps = if names(&heard).is_empty() { 0 } else { case.steps.len() };
+        prop_assert_eq!(lines.iter().filter_map(|line| line.step).count(), steps);
     }
     Ok(())
 }
@@ -255,30 +308,31 @@ fn told(case: &Case) -> Result<(), TestCaseError> {
 #[test]
 fn no_answer_is_empty_while_an_address_is_known() {
     holds(never_empty);
-    notices("empty-answer", never_empty);
+    notices("empty-answer", "no address", never_empty);
 }
 
 #[test]
 fn no_region_that_is_down_answers_unless_all_are() {
     holds(never_down);
-    notices("down-stays-first", never_down);
+    notices("down-stays-first", "is down", never_down);
 }
 
 #[test]
 fn equal_inputs_in_any_order_give_equal_answers() {
     holds(any_order);
-    notices("weights-by-order", any_order);
+    notices("weights-by-order", "the order counts", any_order);
 }
 
 #[test]
-fn an_answer_is_by_client_exactly_if_another_client_gets_another_one() {
+fn an_answer_for_all_clients_is_one_at_every_draw() {
     holds(by_client);
-    notices("one-for-all", by_client);
+    notices("one-for-all", "scope 0 hides", by_client);
+    notices("by-one-draw", "the scope depends on the query", by_client);
 }
 
 #[test]
 fn what_is_told_is_what_is_answered() {
-    holds(told);
+    holds(the_trace_is_right);
 }
 
 /// The properties are worth something only if every rule applies, and answers of each kind are met.
@@ -323,14 +377,15 @@ fn a_lot_is_met() {
 const DRAWS: u64 = 100_000;
 
 /// A number that looks random, another one for each query (SplitMix64).
-fn nth_draw(seed: u64, query: u64) -> u64 {
+pub(super) fn nth_draw(seed: u64, query: u64) -> u64 {
     let mut mixed = seed.wrapping_add(query.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)
 }
 
-/// Each region gets its share of the clients, within one percent of all.
+/// Each region gets its share of the clients: within 6 standard deviations of a draw with that chance, so a share of 1 in 1,000 may
+/// be 60% off, and one of a half 1%. A share of nothing gets none.
 #[track_caller]
 fn shares(host: &Host, seed: u64, expected: &[(Name, f64)]) {
     let mut counts = std::collections::BTreeMap::new();
@@ -342,7 +397,8 @@ fn shares(host: &Host, seed: u64, expected: &[(Name, f64)]) {
     }
     for (region, share) in expected {
         let found = counts.get(region).copied().unwrap_or(0) as f64 / DRAWS as f64;
-        assert!((found - share).abs() < 0.01, "{region}: {found}, expected {share}");
+        let bound = 6.0 * (share * (1.0 - share) / DRAWS as f64).sqrt();
+        assert!((found - share).abs() <= bound, "{region}: {found}, expected {share} ± {bound}");
     }
 }
 
@@ -366,6 +422,21 @@ proptest! {
         let share = f64::from(percent) / 100.0;
         shares(&host(of, &[]), seed, &[(name("eu"), 1.0 - share), (name("us"), share)]);
     }
+}
+
+#[test]
+fn a_small_weight_gets_its_share() {
+    let check = |small: u32, great: u32| {
+        let host = host(
+            candidates(&["eu", "us"]),
+            &[Step::Weighted(vec![(name("us"), small), (name("eu"), great)])],
+        );
+        let share = f64::from(small) / f64::from(small + great);
+        shares(&host, 11, &[(name("us"), share), (name("eu"), 1.0 - share)]);
+    };
+    check(1, 999);
+    check(1, 99);
+    check(0, 1);
 }
 
 #[test]
