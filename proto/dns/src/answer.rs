@@ -34,14 +34,14 @@ pub struct Answer {
 
 /// How an answer travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Carrier {
+pub enum Transport {
     /// Up to what the client takes, and no more than [`MAX_UDP`].
     Udp,
     /// Up to 65,535 octets.
     Tcp,
 }
 
-impl Carrier {
+impl Transport {
     /// Octets of the largest answer to a query (RFC 6891 §6.2.5).
     pub fn room(self, query: &Query) -> usize {
         match self {
@@ -107,8 +107,8 @@ impl Answer {
     }
 
     /// The bytes for a client. An answer that does not fit is empty and says so: a part of the addresses would be taken for all of them.
-    pub fn encode(&self, query: &Query, echo: &Echo, carrier: Carrier) -> Vec<u8> {
-        let room = carrier.room(query).saturating_sub(echo.signature);
+    pub fn encode(&self, query: &Query, echo: &Echo, transport: Transport) -> Vec<u8> {
+        let room = transport.room(query).saturating_sub(echo.signature);
         if let Ok(whole) = self.write(query, echo)
             && whole.len() <= room
         {

@@ -12,7 +12,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-use crate::{BadReply, Carrier, Reply, message::MAX_MESSAGE, request::Request};
+use crate::{BadReply, Reply, Transport, message::MAX_MESSAGE, request::Request};
 
 /// A request over UDP is sent again after so long: a datagram was lost, or the server is busy.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -23,7 +23,7 @@ pub struct Answered {
     /// What the server said.
     pub reply: Reply,
     /// How the reply came.
-    pub carrier: Carrier,
+    pub transport: Transport,
     /// Octets of the message.
     pub octets: usize,
 }
@@ -47,16 +47,16 @@ pub enum AskError {
 pub async fn ask(
     server: SocketAddr,
     request: &Request,
-    carrier: Carrier,
+    transport: Transport,
     deadline: Duration,
 ) -> Result<Answered, AskError> {
     let asked = async {
-        match carrier {
-            Carrier::Udp => {
+        match transport {
+            Transport::Udp => {
                 let answered = over_udp(server, request).await?;
                 if answered.reply.truncated { over_tcp(server, request).await } else { Ok(answered) }
             }
-            Carrier::Tcp => over_tcp(server, request).await,
+            Transport::Tcp => over_tcp(server, request).await,
         }
     };
     timeout(deadline, asked).await.unwrap_or(Err(AskError::Silent(server, deadline)))
@@ -80,7 +80,7 @@ async fn over_udp(server: SocketAddr, request: &Request) -> Result<Answered, Ask
             received = socket.recv(&mut buffer) => {
                 let octets = received.map_err(io)?;
                 match request.read(&buffer[..octets], now()) {
-                    Ok(reply) => return Ok(Answered { reply, carrier: Carrier::Udp, octets }),
+                    Ok(reply) => return Ok(Answered { reply, transport: Transport::Udp, octets }),
                     // An attacker can send datagrams with the server's address, so such a one does not end the wait.
                     Err(BadReply::Another) => {}
                     Err(bad) => return Err(AskError::Reply(server, bad)),
@@ -96,7 +96,7 @@ async fn over_tcp(server: SocketAddr, request: &Request) -> Result<Answered, Ask
     send(&mut stream, request.message()).await.map_err(io)?;
     let message = receive(&mut stream).await.map_err(io)?;
     let reply = request.read(&message, now()).map_err(|bad| AskError::Reply(server, bad))?;
-    Ok(Answered { reply, carrier: Carrier::Tcp, octets: message.len() })
+    Ok(Answered { reply, transport: Transport::Tcp, octets: message.len() })
 }
 
 /// Writes a message with its length before it, in one piece (RFC 7766 §8).

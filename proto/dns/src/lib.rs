@@ -30,7 +30,7 @@ mod transfer;
 pub mod tsig;
 mod update;
 
-pub use answer::{Answer, Carrier, Echo};
+pub use answer::{Answer, Echo, Transport};
 pub use ask::ask;
 pub use cookie::Cookie;
 pub use ecs::Ecs;

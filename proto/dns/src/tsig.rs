@@ -19,7 +19,7 @@ use hickory_proto::{
 };
 
 use crate::{
-    Answer, Carrier, Echo, Query,
+    Answer, Echo, Query, Transport,
     message::{HEADER, Head, Header, Reader},
     seeded::seeded,
 };
@@ -229,7 +229,7 @@ impl Refused {
                 ResponseCode::NotAuth
             }
         };
-        let mut reply = Answer::error(code).encode(query, &Echo::default(), Carrier::Udp);
+        let mut reply = Answer::error(code).encode(query, &Echo::default(), Transport::Udp);
         match self {
             Self::BadLength => {}
             Self::UnknownKey(name) => attach(&mut reply, &name, &without_mac(query.id, now, BADKEY)),

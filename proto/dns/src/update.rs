@@ -22,7 +22,7 @@ pub struct Prerequisite {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// Deletes the RRset, if it is there (§2.5.2).
-    Delete(Name, RecordType),
+    DeleteRrset(Name, RecordType),
     /// Adds the record. One with the same value gets its TTL (§2.5.1).
     Add(Record),
 }
@@ -61,7 +61,7 @@ impl Prerequisite {
 impl Change {
     fn record(&self) -> Record {
         match self {
-            Self::Delete(name, record_type) => empty(name, *record_type, DNSClass::ANY),
+            Self::DeleteRrset(name, record_type) => empty(name, *record_type, DNSClass::ANY),
             Self::Add(record) => record.clone(),
         }
     }

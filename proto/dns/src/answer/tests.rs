@@ -12,7 +12,7 @@ use crate::{
 };
 
 fn encoded(answer: &Answer, query: &Query) -> Vec<u8> {
-    answer.encode(query, &Echo::default(), Carrier::Udp)
+    answer.encode(query, &Echo::default(), Transport::Udp)
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn any_is_answered_with_one_short_record() {
 fn edns_is_answered_where_it_was_asked() {
     let cookie = Echo { cookie: Some([7; 16]), ..Echo::default() };
     let opt = |query: &Query, echo: &Echo| {
-        let bytes = Answer::records(vec![]).encode(query, echo, Carrier::Udp);
+        let bytes = Answer::records(vec![]).encode(query, echo, Transport::Udp);
         let Some(at) = bytes.windows(3).position(|octets| octets == [0, 0, 41]) else { return String::new() };
         hex::encode(&bytes[at + 3..])
     };
@@ -117,26 +117,26 @@ fn answers_that_do_not_fit_are_empty() {
     };
     let addresses = |count: u8| Answer::records((0..count).map(|last| a("Orders.test", 30, last)).collect());
     // 29 octets of header and question, 16 a record, 11 for OPT.
-    for (size, carrier, signature, fits) in [
-        (None, Carrier::Udp, 0, 30),
-        (Some(512), Carrier::Udp, 0, 29),
-        (Some(0), Carrier::Udp, 0, 29),
-        (Some(1232), Carrier::Udp, 0, 74),
-        (Some(4096), Carrier::Udp, 0, 74),
-        (Some(1232), Carrier::Udp, 85, 69),
-        (Some(1232), Carrier::Tcp, 85, 200),
+    for (size, transport, signature, fits) in [
+        (None, Transport::Udp, 0, 30),
+        (Some(512), Transport::Udp, 0, 29),
+        (Some(0), Transport::Udp, 0, 29),
+        (Some(1232), Transport::Udp, 0, 74),
+        (Some(4096), Transport::Udp, 0, 74),
+        (Some(1232), Transport::Udp, 85, 69),
+        (Some(1232), Transport::Tcp, 85, 200),
     ] {
         let (query, echo) = (query(size), Echo { signature, ..Echo::default() });
         let answers = |count| {
-            let read = decoded(&addresses(count).encode(&query, &echo, carrier));
+            let read = decoded(&addresses(count).encode(&query, &echo, transport));
             assert_eq!(read.truncation, read.answers.len() != count as usize);
             assert!(!read.truncation || read.answers.is_empty());
             assert!(read.authoritative);
             read.answers.len()
         };
-        assert_eq!(answers(fits), fits as usize, "{size:?} {carrier:?} {signature}");
-        if carrier == Carrier::Udp {
-            assert_eq!(answers(fits + 1), 0, "{size:?} {carrier:?} {signature}");
+        assert_eq!(answers(fits), fits as usize, "{size:?} {transport:?} {signature}");
+        if transport == Transport::Udp {
+            assert_eq!(answers(fits + 1), 0, "{size:?} {transport:?} {signature}");
         }
     }
 }
@@ -145,7 +145,7 @@ fn answers_that_do_not_fit_are_empty() {
 fn more_records_than_a_message_has_octets_for_are_cut_over_tcp_too() {
     let query = Raw::query().read();
     let answer = Answer::records((0..5_000).map(|at| a("Orders.test", 30, at as u8)).collect());
-    let read = decoded(&answer.encode(&query, &Echo::default(), Carrier::Tcp));
+    let read = decoded(&answer.encode(&query, &Echo::default(), Transport::Tcp));
     assert!(read.truncation && read.answers.is_empty());
 }
 
@@ -155,7 +155,7 @@ fn network_is_echoed(address: std::net::IpAddr, source: u8, scope: u8) -> Result
     let bits = if address.is_ipv4() { 32 } else { 128 };
     let expected = if source == 0 { 0 } else { scope.min(bits) };
     let query = Raw::query().with_opt(1232, 0, &[(8, &ecs.write(0))]).read();
-    let bytes = Answer::records(vec![]).encode(&query, &Echo { scope, ..Echo::default() }, Carrier::Udp);
+    let bytes = Answer::records(vec![]).encode(&query, &Echo { scope, ..Echo::default() }, Transport::Udp);
     prop_assert!(bytes.ends_with(&ecs.write(expected)));
     prop_assert_eq!(bytes[bytes.len() - ecs.write(0).len() + 3], expected);
     Ok(())
@@ -189,12 +189,12 @@ proptest! {
             Some(size) => Raw::query().with_opt(size, 0, &[(10, b"client01"), (8, &[0, 1, 24, 0, 192, 0, 2])]).read(),
             None => Raw::query().read(),
         };
-        let carrier = if udp { Carrier::Udp } else { Carrier::Tcp };
+        let transport = if udp { Transport::Udp } else { Transport::Tcp };
         let mut records: Vec<Record> = names.iter().map(|name| a(name, 30, 1)).collect();
         records.extend((!text.is_empty()).then(|| Record::from_rdata(query.name.clone(), 0, RData::TXT(TXT::new(text)))));
         let sent = Answer { authorities: vec![soa(30, 30)], ..Answer::records(records) };
-        let bytes = sent.encode(&query, &Echo { scope: 24, cookie: Some([1; 16]), signature }, carrier);
-        prop_assert!(bytes.len() + signature <= carrier.room(&query));
+        let bytes = sent.encode(&query, &Echo { scope: 24, cookie: Some([1; 16]), signature }, transport);
+        prop_assert!(bytes.len() + signature <= transport.room(&query));
         let read = decoded(&bytes);
         match read.truncation {
             true => prop_assert!(read.answers.is_empty() && read.authorities.is_empty()),

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    Answer, Carrier, Echo, Ecs,
+    Answer, Echo, Ecs, Transport,
     testbed::{QUESTION, Raw, decoded, record},
 };
 
@@ -181,7 +181,7 @@ fn holds(message: &[u8]) -> Result<(), TestCaseError> {
     match Query::read(message) {
         Ok(query) => {
             let echo = Echo { scope: 0, cookie: Some([1; 16]), signature: 0 };
-            let answer = Answer::records(vec![]).encode(&query, &echo, Carrier::Udp);
+            let answer = Answer::records(vec![]).encode(&query, &echo, Transport::Udp);
             let length = query.name.iter().map(|label| label.len() + 1).sum::<usize>() + 5;
             prop_assert_eq!(&answer[12..12 + length], &message[12..12 + length]);
             prop_assert_eq!(&answer[..2], &message[..2]);
@@ -189,7 +189,7 @@ fn holds(message: &[u8]) -> Result<(), TestCaseError> {
             prop_assert_eq!(read.op_code, OpCode::from_u8(query.opcode.number()));
             let edns = read.edns.is_some();
             prop_assert_eq!(edns, query.edns.is_some());
-            prop_assert!(answer.len() <= Carrier::Udp.room(&query));
+            prop_assert!(answer.len() <= Transport::Udp.room(&query));
             if let Some(key) = query.signature {
                 let refused = crate::tsig::verify(message, &key, None, 0).map(drop);
                 prop_assert!(refused.is_err());

@@ -278,7 +278,7 @@ fn a_signature_has_its_room() {
     let echo = Echo { signature: server.room(), ..Echo::default() };
     for count in [10, 67, 68, 80] {
         let answer = Answer::records((0..count).map(|last| a("Orders.test", 30, last)).collect());
-        let signed = server.sign(answer.encode(&query, &echo, Carrier::Udp), 7);
+        let signed = server.sign(answer.encode(&query, &echo, Transport::Udp), 7);
         assert!(signed.len() <= 1232);
         assert_eq!(decoded(&signed).truncation, count > 67, "{count}");
     }

@@ -27,7 +27,7 @@ fn holds(texts: &[&str]) -> Prerequisite {
 fn update(prerequisites: Vec<Prerequisite>) -> Update {
     let orders = name("orders.example.test");
     let add = Record::from_rdata(orders.clone(), 30, RData::A(A::new(192, 0, 2, 9)));
-    let changes = vec![Change::Delete(orders, RecordType::A), Change::Add(add)];
+    let changes = vec![Change::DeleteRrset(orders, RecordType::A), Change::Add(add)];
     Update { zone: name("example.test"), prerequisites, changes }
 }
 

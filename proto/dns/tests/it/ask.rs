@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use hanse_dns_wire::{
-    BadReply, Carrier, Cookie, Ecs, Edns, Question, RecordType, ResponseCode, ask,
+    BadReply, Cookie, Ecs, Edns, Question, RecordType, ResponseCode, Transport, ask,
     ask::{Answered, AskError, receive, send},
     tsig::{BadSignature, Key},
 };
@@ -19,7 +19,7 @@ fn edns() -> Edns {
 }
 
 async fn asked(server: SocketAddr, question: &Question, key: Option<&Key>) -> Result<Answered, AskError> {
-    ask(server, &question.request(key, now()), Carrier::Udp, DEADLINE).await
+    ask(server, &question.request(key, now()), Transport::Udp, DEADLINE).await
 }
 
 #[tokio::test]
@@ -27,7 +27,7 @@ async fn an_answer_over_udp() {
     let server = Zone::new(0).serve().await;
     let answered =
         asked(server.address, &Question::new(name("Orders.TEST"), RecordType::A), None).await.unwrap();
-    assert_eq!((answered.carrier, answered.reply.code), (Carrier::Udp, ResponseCode::NoError));
+    assert_eq!((answered.transport, answered.reply.code), (Transport::Udp, ResponseCode::NoError));
     assert!(answered.reply.authoritative && answered.reply.edns.is_none());
     assert_eq!(answered.reply.answers.len(), 2);
     assert!(answered.reply.answers[0].name.eq_case(&name("Orders.TEST")), "the case is kept");
@@ -41,7 +41,7 @@ async fn a_truncated_answer_is_asked_for_over_tcp() {
     let server = Zone::new(0).serve().await;
     let question = Question::new(name("many.test"), RecordType::A);
     let answered = asked(server.address, &question, None).await.unwrap();
-    assert_eq!((answered.carrier, answered.reply.answers.len()), (Carrier::Tcp, 100));
+    assert_eq!((answered.transport, answered.reply.answers.len()), (Transport::Tcp, 100));
     assert!(!answered.reply.truncated && answered.octets > 1232);
 }
 
@@ -88,7 +88,7 @@ async fn signed_answers() {
         assert_eq!(found, error);
     }
     let late = question.request(Some(&key()), now() - 1_000);
-    let refused = ask(server.address, &late, Carrier::Tcp, DEADLINE).await.unwrap_err();
+    let refused = ask(server.address, &late, Transport::Tcp, DEADLINE).await.unwrap_err();
     assert!(
         matches!(refused, AskError::Reply(_, BadReply::Signature(BadSignature::Refused(18)))),
         "{refused}"
@@ -111,7 +111,7 @@ async fn a_transfer_in_several_messages() {
     }
     assert!(messages > 2, "{messages} messages");
     let unsigned = Question::new(name("test"), RecordType::AXFR).request(None, 0);
-    let refused = ask(server.address, &unsigned, Carrier::Tcp, DEADLINE).await.unwrap();
+    let refused = ask(server.address, &unsigned, Transport::Tcp, DEADLINE).await.unwrap();
     assert_eq!(refused.reply.code, ResponseCode::Refused);
 }
 
@@ -151,11 +151,11 @@ async fn servers_that_do_not_answer() {
     let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = silent.local_addr().unwrap();
     let short = Duration::from_millis(50);
-    let error = ask(address, &request, Carrier::Udp, short).await.unwrap_err();
+    let error = ask(address, &request, Transport::Udp, short).await.unwrap_err();
     assert!(matches!(error, AskError::Silent(server, _) if server == address), "{error}");
     drop(silent);
-    for carrier in [Carrier::Udp, Carrier::Tcp] {
-        let error = ask(address, &request, carrier, DEADLINE).await.unwrap_err();
+    for transport in [Transport::Udp, Transport::Tcp] {
+        let error = ask(address, &request, transport, DEADLINE).await.unwrap_err();
         assert!(matches!(error, AskError::Io(..)), "{error}");
     }
     // Over TCP only the server can send, so a message that is no reply ends the wait. So does a connection that ends early.
@@ -168,9 +168,9 @@ async fn servers_that_do_not_answer() {
             tokio::io::AsyncWriteExt::write_all(&mut stream, reply).await.unwrap();
         }
     });
-    let error = ask(address, &request, Carrier::Tcp, DEADLINE).await.unwrap_err();
+    let error = ask(address, &request, Transport::Tcp, DEADLINE).await.unwrap_err();
     assert!(matches!(error, AskError::Reply(_, BadReply::Another)), "{error}");
-    let error = ask(address, &request, Carrier::Tcp, DEADLINE).await.unwrap_err();
+    let error = ask(address, &request, Transport::Tcp, DEADLINE).await.unwrap_err();
     assert!(matches!(error, AskError::Io(..)), "{error}");
     serving.await.unwrap();
 }

@@ -7,9 +7,10 @@ use std::{
 };
 
 use hanse_dns_wire::{
-    Answer, Carrier, Echo, Name, Opcode, Query, RData, Record, RecordType, ResponseCode, Transfer, absolute,
+    Answer, Echo, Name, Opcode, Query, RData, Record, RecordType, ResponseCode, Transfer, Transport,
+    absolute,
     ask::{receive, send},
-    cookie::{self, Standing},
+    cookie::{self, CookieStatus},
     rdata::{A, SOA},
     tsig::{Key, Transaction, verify},
 };
@@ -96,7 +97,7 @@ impl Zone {
     }
 
     /// All messages of the answer.
-    fn answers(&self, message: &[u8], client: IpAddr, carrier: Carrier) -> Vec<Vec<u8>> {
+    fn answers(&self, message: &[u8], client: IpAddr, transport: Transport) -> Vec<Vec<u8>> {
         let query = match Query::read(message) {
             Ok(query) => query,
             Err(malformed) => return malformed.reply.into_iter().collect(),
@@ -111,7 +112,8 @@ impl Zone {
             Err(refused) => return vec![refused.reply(&query, now())],
         };
         let is_transfer = matches!(query.record_type, RecordType::AXFR | RecordType::IXFR);
-        if let Some(transaction) = transaction.clone().filter(|_| is_transfer && carrier == Carrier::Tcp) {
+        if let Some(transaction) = transaction.clone().filter(|_| is_transfer && transport == Transport::Tcp)
+        {
             let mut transfer = Transfer::new(&query, &self.soa, &self.records, transaction);
             return std::iter::from_fn(|| transfer.next(now())).map(Result::unwrap).collect();
         }
@@ -119,10 +121,10 @@ impl Zone {
             if is_transfer { (Answer::error(ResponseCode::Refused), 0) } else { self.answer(&query) };
         let shown = query.edns.as_ref().and_then(|edns| edns.cookie.as_ref());
         let made = shown.map(|shown| self.secret.make(&shown.client, client, now() as u32));
-        let bad = self.secret.judge(shown, client, now() as u32) == Standing::Bad;
+        let bad = self.secret.judge(shown, client, now() as u32) == CookieStatus::Bad;
         let answer = if bad { Answer::error(ResponseCode::BADCOOKIE) } else { answer };
         let signature = transaction.as_ref().map_or(0, Transaction::room);
-        let encoded = answer.encode(&query, &Echo { scope, cookie: made, signature }, carrier);
+        let encoded = answer.encode(&query, &Echo { scope, cookie: made, signature }, transport);
         match &mut transaction {
             Some(transaction) => vec![transaction.sign(encoded, now())],
             None => vec![encoded],
@@ -141,7 +143,7 @@ impl Zone {
             let mut buffer = vec![0; 65_535];
             loop {
                 let (octets, client) = udp.recv_from(&mut buffer).await.unwrap();
-                for answer in of_udp.answers(&buffer[..octets], client.ip(), Carrier::Udp) {
+                for answer in of_udp.answers(&buffer[..octets], client.ip(), Transport::Udp) {
                     udp.send_to(&answer, client).await.unwrap();
                 }
             }
@@ -158,7 +160,7 @@ impl Zone {
 
 async fn connection(zone: Arc<Zone>, mut stream: TcpStream, client: IpAddr) {
     while let Ok(message) = receive(&mut stream).await {
-        for answer in zone.answers(&message, client, Carrier::Tcp) {
+        for answer in zone.answers(&message, client, Transport::Tcp) {
             if send(&mut stream, &answer).await.is_err() {
                 return;
             }

@@ -5,7 +5,7 @@
 use std::{net::SocketAddr, path::Path, process::Stdio, time::Duration};
 
 use hanse_dns_wire::{
-    Carrier, Change, Outcome, Prerequisite, Question, RData, Record, RecordType, ResponseCode, Update, ask,
+    Change, Outcome, Prerequisite, Question, RData, Record, RecordType, ResponseCode, Transport, Update, ask,
     notify, rdata::TXT,
 };
 use tempfile::TempDir;
@@ -141,7 +141,7 @@ key "to-bind" {{ algorithm hmac-sha256; secret "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3
 
 async fn addresses(server: SocketAddr, owner: &str) -> Vec<String> {
     let question = Question::new(name(owner), RecordType::A).request(None, 0);
-    let reply = ask(server, &question, Carrier::Tcp, DEADLINE).await.unwrap().reply;
+    let reply = ask(server, &question, Transport::Tcp, DEADLINE).await.unwrap().reply;
     reply.answers.iter().map(|record| record.data.to_string()).collect()
 }
 
@@ -172,15 +172,15 @@ async fn named_as_the_target_of_updates() {
         zone: name("example.test"),
         prerequisites: vec![before],
         changes: vec![
-            Change::Delete(orders.clone(), RecordType::A),
+            Change::DeleteRrset(orders.clone(), RecordType::A),
             Change::Add(a("orders.example.test", address)),
-            Change::Delete(holder.clone(), RecordType::TXT),
+            Change::DeleteRrset(holder.clone(), RecordType::TXT),
             Change::Add(Record::from_rdata(holder.clone(), 30, epoch(after))),
         ],
     };
     let send = async |update: Update, key| {
         let request = update.request(key, now());
-        Outcome::of(&ask(target.address, &request, Carrier::Tcp, DEADLINE).await.unwrap().reply)
+        Outcome::of(&ask(target.address, &request, Transport::Tcp, DEADLINE).await.unwrap().reply)
     };
     let key = key();
     let of_epoch = |values| Prerequisite { name: holder.clone(), record_type: RecordType::TXT, values };
@@ -218,9 +218,9 @@ async fn named_as_a_secondary() {
         data.serial += 1;
     }
     let accepted =
-        ask(secondary.address, &notify(&soa, Some(&key()), now()), Carrier::Udp, DEADLINE).await.unwrap();
+        ask(secondary.address, &notify(&soa, Some(&key()), now()), Transport::Udp, DEADLINE).await.unwrap();
     assert_eq!(accepted.reply.code, ResponseCode::NoError);
     soa.name = name("other.test");
-    let refused = ask(secondary.address, &notify(&soa, None, 0), Carrier::Udp, DEADLINE).await.unwrap();
+    let refused = ask(secondary.address, &notify(&soa, None, 0), Transport::Udp, DEADLINE).await.unwrap();
     assert_eq!(refused.reply.code, ResponseCode::NotAuth);
 }
