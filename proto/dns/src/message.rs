@@ -112,8 +112,7 @@ impl<'a> Reader<'a> {
         self.skip_name()?;
         let name = name_at(self.message, at)?;
         // A pointer has two octets, and no name has two: one octet is the root, three the shortest label with it.
-        let plain = name.iter().map(|label| label.len() + 1).sum::<usize>() + 1;
-        if plain != self.at - at {
+        if octets_of(&name) != self.at - at {
             return Err(Broken);
         }
         let record_type = RecordType::from(self.u16()?);
@@ -175,6 +174,11 @@ impl Head {
         let record = Record::read(&mut decoder).map_err(|_| Broken)?;
         if decoder.is_empty() { Ok(record) } else { Err(Broken) }
     }
+}
+
+/// Octets of a name that is not compressed.
+pub(crate) fn octets_of(name: &Name) -> usize {
+    name.iter().map(|label| label.len() + 1).sum::<usize>() + 1
 }
 
 pub(crate) fn name_at(message: &[u8], at: usize) -> Result<Name, Broken> {

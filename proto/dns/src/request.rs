@@ -11,7 +11,7 @@ use crate::{
     answer::emit_question,
     edns::Opt,
     message::{self, Header},
-    tsig::{Key, Transaction},
+    tsig::{Expected, Key},
 };
 
 /// A question to a name server.
@@ -50,7 +50,7 @@ pub struct Request {
     name: Name,
     record_type: RecordType,
     edns: Option<Edns>,
-    transaction: Option<Transaction>,
+    expected: Option<Expected>,
 }
 
 impl Request {
@@ -85,8 +85,8 @@ impl Request {
         if let Some(edns) = edns {
             Opt { edns: edns.clone(), rcode: 0, scope: 0 }.write(&mut message);
         }
-        let transaction = key.map(|key| Transaction::begin(key, &mut message, now));
-        Self { message, id, opcode, name: name.clone(), record_type, edns: edns.cloned(), transaction }
+        let expected = key.map(|key| Expected::begin(key, &mut message, now));
+        Self { message, id, opcode, name: name.clone(), record_type, edns: edns.cloned(), expected }
     }
 
     /// The octets to send.
@@ -111,8 +111,8 @@ impl Request {
         if !self.has_the_options_of(&reply) {
             return Err(BadReply::Another);
         }
-        if let Some(transaction) = &self.transaction {
-            transaction.clone().check(message, now).map_err(BadReply::Signature)?;
+        if let Some(expected) = &self.expected {
+            expected.clone().check(message, now).map_err(BadReply::Signature)?;
         }
         Ok(reply)
     }
@@ -128,9 +128,9 @@ impl Request {
         cookie && network
     }
 
-    /// For an answer of several messages: checks each signature and covers the one before. `None`: the request has no signature.
-    pub fn transaction(&self) -> Option<Transaction> {
-        self.transaction.clone()
+    /// Checks each message of an answer that has several. `None`: the request has no signature.
+    pub fn expected(&self) -> Option<Expected> {
+        self.expected.clone()
     }
 }
 

@@ -5,7 +5,7 @@ use super::*;
 use crate::{
     absolute,
     testbed::{Raw, a, decoded, soa},
-    tsig::{Key, verify},
+    tsig::{Expected, Key, verify},
 };
 
 const NOW: u64 = 1_000_000;
@@ -15,7 +15,7 @@ fn transferred(records: &[Record], edns: bool) -> Result<(Vec<usize>, Vec<Record
     let key = Key::new(absolute("to-bind").unwrap(), &[1; 32]).unwrap();
     let axfr = Raw { flags: [0, 0], body: b"\x04Test\0\0\xfc\0\x01".to_vec(), ..Raw::query() };
     let mut message = if edns { axfr.with_opt(4096, 0, &[]) } else { axfr }.bytes();
-    let mut client = Transaction::begin(&key, &mut message, NOW);
+    let mut client = Expected::begin(&key, &mut message, NOW);
     let query = Query::read(&message).unwrap();
     let server = verify(&message, query.signature.as_ref().unwrap(), Some(&key), NOW).unwrap();
     let soa = soa(60, 30);

@@ -99,13 +99,13 @@ async fn signed_answers() {
 async fn a_transfer_in_several_messages() {
     let server = Zone::new(5_000).serve().await;
     let request = Question::new(name("test"), RecordType::AXFR).request(Some(&key()), now());
-    let mut transaction = request.transaction().unwrap();
+    let mut expected = request.expected().unwrap();
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     send(&mut stream, request.message()).await.unwrap();
     let (mut messages, mut records) = (0, 0);
     while records < 5_000 + 104 + 2 {
         let message = tokio::time::timeout(DEADLINE, receive(&mut stream)).await.unwrap().unwrap();
-        transaction.check(&message, now()).unwrap();
+        expected.check(&message, now()).unwrap();
         messages += 1;
         records += usize::from(u16::from_be_bytes([message[6], message[7]]));
     }
