@@ -38,6 +38,11 @@ pub(crate) struct Header {
 }
 
 impl Header {
+    /// Of a message without content.
+    pub(crate) fn new(id: u16, opcode: u8, flags: u8, rcode: u8) -> Self {
+        Self { id, flags, opcode, rcode, questions: 0, records: [0; 3] }
+    }
+
     pub(crate) fn read(message: &[u8]) -> Option<Self> {
         let octets: &[u8; HEADER] = message.first_chunk()?;
         let number = |at: usize| u16::from_be_bytes([octets[at], octets[at + 1]]);

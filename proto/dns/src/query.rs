@@ -7,10 +7,10 @@ use hickory_proto::{
 
 use crate::{
     Edns, MAX_UDP,
-    answer::question,
-    edns::{self, BadOpt, Opt},
+    edns::{self, BadOpt, MIN_UDP, Opt},
     message::{self, Asked, Header, Reader},
     tsig::Signature,
+    writer::Writer,
 };
 
 /// A query or a NOTIFY.
@@ -64,7 +64,7 @@ pub enum Problem {
     /// Neither QUERY nor NOTIFY.
     #[error("opcode {0} is not implemented")]
     Opcode(u8),
-    /// RFC 9619. A message that asks for a cookie alone, and has no question (RFC 7873 §5.4), is not answered either.
+    /// RFC 9619. A query without a question that asks for a cookie (RFC 7873 §5.4) is refused, too.
     #[error("the message has {0} questions, not one")]
     Questions(u16),
     /// Its name ends too early, is too long or is compressed.
@@ -210,24 +210,20 @@ fn reply(header: &Header, message: &[u8], asked: Option<&Asked>, code: ResponseC
     let records = header.records.iter().map(|count| usize::from(*count)).sum();
     let behind_questions = (0..header.questions).all(|_| reader.question().is_ok());
     let with_opt = behind_questions && edns::is_in(message, &mut reader, records);
-    let echo = Header {
-        id: header.id,
-        flags: message::RESPONSE | header.flags & message::RECURSION_DESIRED,
-        opcode: header.opcode,
-        rcode: code.low(),
-        questions: asked.is_some().into(),
-        records: [0, 0, with_opt.into()],
-    };
-    let mut written = Vec::with_capacity(usize::from(crate::edns::MIN_UDP));
-    echo.write(&mut written);
-    if let Some(asked) = asked {
-        question(&mut written, asked);
-    }
-    if with_opt {
+    let flags = message::RESPONSE | header.flags & message::RECURSION_DESIRED;
+    let opt = with_opt.then(|| {
         let edns = Edns { size: MAX_UDP, dnssec_ok: false, ecs: None, cookie: None };
-        Opt { edns, rcode: code.high(), scope: 0 }.write(&mut written);
+        Opt { edns, rcode: code.high(), scope: 0 }
+    });
+    let mut octets = Vec::with_capacity(MIN_UDP.into());
+    let echo = Header::new(header.id, header.opcode, flags, code.low());
+    let mut writer = Writer::new(&mut octets, MIN_UDP.into(), echo, opt);
+    if let Some(asked) = asked {
+        let written = writer.question(&asked.name, asked.record_type, asked.class);
+        written.expect("a name that was read can be written, and fits");
     }
-    written
+    writer.finish();
+    octets
 }
 
 #[cfg(test)]

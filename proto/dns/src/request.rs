@@ -1,17 +1,14 @@
 //! What this node sends: a question, a NOTIFY or an UPDATE, and which replies belong to it.
 
-use hickory_proto::{
-    rr::{DNSClass, Name, Record, RecordType},
-    serialize::binary::{BinEncodable as _, BinEncoder},
-};
+use hickory_proto::rr::{DNSClass, Name, Record, RecordType};
 use rand::Rng as _;
 
 use crate::{
-    BadReply, Edns, Reply,
-    answer::emit_question,
+    BadReply, Edns, EncodeError, Reply,
     edns::Opt,
-    message::{self, Header},
+    message::{self, Header, MAX_MESSAGE},
     tsig::{Expected, Key},
+    writer::Writer,
 };
 
 /// A question to a name server.
@@ -38,6 +35,7 @@ impl Question {
         let flags = if self.recursion_desired { message::RECURSION_DESIRED } else { 0 };
         let header = (message::QUERY, flags);
         Request::new(header, &self.name, self.record_type, [&[], &[]], self.edns.as_ref(), key, now)
+            .expect("a question and an OPT record fit into a message")
     }
 }
 
@@ -63,30 +61,19 @@ impl Request {
         edns: Option<&Edns>,
         key: Option<&Key>,
         now: u64,
-    ) -> Self {
+    ) -> Result<Self, EncodeError> {
         let id = rand::rng().random();
-        let [first, second] = sections.map(|records| records.len() as u16);
-        let header = Header {
-            id,
-            flags,
-            opcode,
-            rcode: 0,
-            questions: 1,
-            records: [first, second, edns.is_some().into()],
-        };
-        let fits = "a request of ours is far smaller than 64 KiB";
         let mut message = Vec::new();
-        header.write(&mut message);
-        let mut encoder = BinEncoder::with_offset(&mut message, message::HEADER as u32);
-        emit_question(&mut encoder, name, record_type, DNSClass::IN.into()).expect(fits);
-        for record in sections.into_iter().flatten() {
-            record.emit(&mut encoder).expect(fits);
+        let room = MAX_MESSAGE - key.map_or(0, Key::room);
+        let opt = edns.map(|edns| Opt { edns: edns.clone(), rcode: 0, scope: 0 });
+        let mut writer = Writer::new(&mut message, room, Header::new(id, opcode, flags, 0), opt);
+        writer.question(name, record_type, DNSClass::IN)?;
+        for (section, records) in sections.into_iter().enumerate() {
+            writer.section(section, records)?;
         }
-        if let Some(edns) = edns {
-            Opt { edns: edns.clone(), rcode: 0, scope: 0 }.write(&mut message);
-        }
+        writer.finish();
         let expected = key.map(|key| Expected::begin(key, &mut message, now));
-        Self { message, id, opcode, name: name.clone(), record_type, edns: edns.cloned(), expected }
+        Ok(Self { message, id, opcode, name: name.clone(), record_type, edns: edns.cloned(), expected })
     }
 
     /// The octets to send.

@@ -275,7 +275,10 @@ impl Refused {
     ///
     /// A reply that is longer than the client takes becomes FORMERR: two names of 255 octets for key and algorithm need 600 octets.
     pub fn reply(self, query: &Query, now: u64) -> Vec<u8> {
-        let bare = |code| Answer::error(code).encode(query, &Echo::default(), Transport::Udp);
+        let bare = |code| {
+            let encoded = Answer::error(code).encode(query, &Echo::default(), Transport::Udp);
+            encoded.expect("an answer without records fits, and has none that cannot be encoded")
+        };
         let mut reply = bare(ResponseCode::NotAuth);
         match self.answered {
             Answered::Nothing => return bare(ResponseCode::FormErr),

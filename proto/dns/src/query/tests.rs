@@ -181,7 +181,7 @@ fn holds(message: &[u8]) -> Result<(), TestCaseError> {
     match Query::read(message) {
         Ok(query) => {
             let echo = Echo { scope: 0, cookie: Some([1; 16]), signature: 0 };
-            let answer = Answer::records(vec![]).encode(&query, &echo, Transport::Udp);
+            let answer = Answer::records(vec![]).encode(&query, &echo, Transport::Udp).unwrap();
             let length = query.name.iter().map(|label| label.len() + 1).sum::<usize>() + 5;
             prop_assert_eq!(&answer[12..12 + length], &message[12..12 + length]);
             prop_assert_eq!(&answer[..2], &message[..2]);

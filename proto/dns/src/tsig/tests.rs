@@ -282,7 +282,7 @@ fn an_octet_of_an_answer_that_was_changed_is_noticed() {
     let (message, client) = asked(&ours, now);
     let query = Query::read(&message).unwrap();
     let answer = Answer::records(vec![a("Orders.test", 30, 1)]);
-    let answer = answer.encode(&query, &Echo::default(), Transport::Udp);
+    let answer = answer.encode(&query, &Echo::default(), Transport::Udp).unwrap();
     let answer = verified(&message, Some(&ours), now).unwrap().sign(answer, now);
     client.clone().check(&answer, now).unwrap();
     let signature = last_record(&answer).unwrap();
@@ -328,7 +328,7 @@ fn a_signature_has_its_room() {
     let echo = Echo { signature: server.room(), ..Echo::default() };
     for count in [10, 67, 68, 80] {
         let answer = Answer::records((0..count).map(|last| a("Orders.test", 30, last)).collect());
-        let signed = server.sign(answer.encode(&query, &echo, Transport::Udp), 7);
+        let signed = server.sign(answer.encode(&query, &echo, Transport::Udp).unwrap(), 7);
         assert!(signed.len() <= 1232);
         assert_eq!(decoded(&signed).truncation, count > 67, "{count}");
     }

@@ -124,7 +124,7 @@ impl Zone {
         let bad = self.secret.judge(shown, client, now() as u32) == CookieStatus::Bad;
         let answer = if bad { Answer::error(ResponseCode::BADCOOKIE) } else { answer };
         let signature = transaction.as_ref().map_or(0, Transaction::room);
-        let encoded = answer.encode(&query, &Echo { scope, cookie: made, signature }, transport);
+        let encoded = answer.encode(&query, &Echo { scope, cookie: made, signature }, transport).unwrap();
         match &mut transaction {
             Some(transaction) => vec![transaction.sign(encoded, now())],
             None => vec![encoded],

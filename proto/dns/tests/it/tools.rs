@@ -81,7 +81,8 @@ async fn dig() {
     check(&server, "dig", "test AXFR", &["Transfer failed"]).await;
     // The refusal has the algorithm of the query, or dig would blame this server's signature.
     for wrong in [KEY.replace("sha256", "sha512"), KEY.replace("to-bind", "unknown")] {
-        check(&server, "dig", &format!("-y {wrong} orders.test A"), &["tsig indicates error", "BADKEY"]).await;
+        check(&server, "dig", &format!("-y {wrong} orders.test A"), &["tsig indicates error", "BADKEY"])
+            .await;
     }
 }
 
@@ -183,24 +184,24 @@ async fn named_as_the_target_of_updates() {
         ],
     };
     let send = async |update: Update, key| {
-        let request = update.request(key, now());
+        let request = update.request(key, now()).unwrap();
         Outcome::of(&ask(target.address, &request, Transport::Tcp, DEADLINE).await.unwrap().reply)
     };
     let key = key();
-    let of_epoch = |values| Prerequisite { name: holder.clone(), record_type: RecordType::TXT, values };
-    let (absent, exactly) = (|| of_epoch(vec![]), |text| of_epoch(vec![epoch(text)]));
+    let absent = || Prerequisite::NoRrset { name: holder.clone(), record_type: RecordType::TXT };
+    let exactly = |text| Prerequisite::RrsetIs { name: holder.clone(), values: vec![epoch(text)] };
     assert_eq!(
         send(update(absent(), "1 7", [192, 0, 2, 1]), None).await,
-        Outcome::Refused(ResponseCode::Refused)
+        Outcome::Error(ResponseCode::Refused)
     );
-    assert_eq!(send(update(absent(), "1 7", [192, 0, 2, 1]), Some(&key)).await, Outcome::Done);
-    assert_eq!(send(update(absent(), "1 8", [192, 0, 2, 2]), Some(&key)).await, Outcome::Overtaken);
+    assert_eq!(send(update(absent(), "1 7", [192, 0, 2, 1]), Some(&key)).await, Outcome::NoError);
+    assert_eq!(send(update(absent(), "1 8", [192, 0, 2, 2]), Some(&key)).await, Outcome::YxRrset);
     assert_eq!(addresses(target.address, "orders.example.test").await, ["192.0.2.1"]);
-    assert_eq!(send(update(exactly("1 7"), "1 8", [192, 0, 2, 2]), Some(&key)).await, Outcome::Done);
-    assert_eq!(send(update(exactly("1 7"), "1 9", [192, 0, 2, 3]), Some(&key)).await, Outcome::Overtaken);
+    assert_eq!(send(update(exactly("1 7"), "1 8", [192, 0, 2, 2]), Some(&key)).await, Outcome::NoError);
+    assert_eq!(send(update(exactly("1 7"), "1 9", [192, 0, 2, 3]), Some(&key)).await, Outcome::NxRrset);
     assert_eq!(addresses(target.address, "orders.example.test").await, ["192.0.2.2"]);
     let elsewhere = Update { zone: name("other.test"), ..update(exactly("1 8"), "1 9", [192, 0, 2, 3]) };
-    assert_eq!(send(elsewhere, Some(&key)).await, Outcome::Refused(ResponseCode::NotAuth));
+    assert_eq!(send(elsewhere, Some(&key)).await, Outcome::Error(ResponseCode::NotAuth));
 }
 
 #[tokio::test(flavor = "multi_thread")]
