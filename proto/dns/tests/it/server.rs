@@ -133,9 +133,8 @@ impl Zone {
 
     /// Serves over UDP and TCP at one port.
     pub(crate) async fn serve(self) -> Server {
-        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (tcp, udp) = both().await;
         let address = tcp.local_addr().unwrap();
-        let udp = UdpSocket::bind(address).await.unwrap();
         let zone = Arc::new(self);
         let mut tasks = JoinSet::new();
         let of_udp = zone.clone();
@@ -156,6 +155,17 @@ impl Zone {
         });
         Server { address, _tasks: tasks }
     }
+}
+
+/// A free port of TCP may be taken for UDP, such as by a client of another test.
+async fn both() -> (TcpListener, UdpSocket) {
+    for _ in 0..100 {
+        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()).await {
+            return (tcp, udp);
+        }
+    }
+    panic!("no port of loopback is free for both");
 }
 
 async fn connection(zone: Arc<Zone>, mut stream: TcpStream, client: IpAddr) {
