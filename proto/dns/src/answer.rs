@@ -100,6 +100,12 @@ impl Answer {
         Self { code, authoritative: false, ..Self::records(vec![]) }
     }
 
+    /// The zone's SOA alone. Gets a secondary that asks by IXFR with this serial or a newer one, and every one that asks by IXFR over UDP
+    /// (RFC 1995 §2, §4). See [`Query::is_up_to_date`].
+    pub fn soa(soa: &Record) -> Self {
+        Self::records(vec![soa.clone()])
+    }
+
     /// No records: ask over TCP.
     pub fn truncated() -> Self {
         Self { truncated: true, ..Self::records(vec![]) }

@@ -2,13 +2,13 @@
 
 use hickory_proto::{
     op::ResponseCode,
-    rr::{DNSClass, Name, RecordType},
+    rr::{DNSClass, Name, RData, RecordType},
 };
 
 use crate::{
     Edns, MAX_UDP,
     edns::{self, BadOpt, MIN_UDP, Opt},
-    message::{self, Asked, Header, Reader},
+    message::{self, Asked, Head, Header, Reader},
     tsig::Signature,
     writer::Writer,
 };
@@ -30,6 +30,8 @@ pub struct Query {
     pub recursion_desired: bool,
     /// `None`: the client knows no EDNS, so the answer has none.
     pub edns: Option<Edns>,
+    /// The serial of the zone that a secondary has, in its IXFR (RFC 1995 §3). `None`: another type, or the secondary names none.
+    pub serial: Option<u32>,
     /// The signature. It counts for nothing before [`tsig::verify`](crate::tsig::verify).
     pub signature: Option<Signature>,
 }
@@ -133,7 +135,8 @@ impl Query {
         let opcode = opcode(&header).map_err(|problem| refused(problem, None))?;
         let mut reader = Reader::behind_header(message);
         let asked = reader.question().map_err(|_| refused(Problem::Question, None))?;
-        let meta = Meta::read(&header, message, reader).map_err(|problem| refused(problem, Some(&asked)))?;
+        let meta =
+            Meta::read(&header, &asked, message, reader).map_err(|problem| refused(problem, Some(&asked)))?;
         Ok(Self {
             id: header.id,
             opcode,
@@ -142,8 +145,14 @@ impl Query {
             class: asked.class,
             recursion_desired: header.has(message::RECURSION_DESIRED),
             edns: meta.opt.map(|opt| opt.edns),
+            serial: meta.serial,
             signature: meta.signature,
         })
+    }
+
+    /// Whether a secondary that asks by IXFR has the zone with this serial or a newer one, in the arithmetic of RFC 1982 §3.2.
+    pub fn is_up_to_date(&self, serial: u32) -> bool {
+        self.serial.is_some_and(|theirs| theirs.wrapping_sub(serial).cast_signed() >= 0)
     }
 }
 
@@ -160,16 +169,17 @@ fn opcode(header: &Header) -> Result<Opcode, Problem> {
     if header.questions == 1 { Ok(opcode) } else { Err(Problem::Questions(header.questions)) }
 }
 
-/// The records that are about the message itself.
+/// What records beside the question say of it.
 struct Meta {
+    serial: Option<u32>,
     opt: Option<Opt>,
     signature: Option<Signature>,
 }
 
 impl Meta {
-    /// Reads them behind the question. The data of all other records is skipped.
-    fn read(header: &Header, message: &[u8], mut reader: Reader<'_>) -> Result<Self, Problem> {
-        let mut meta = Self { opt: None, signature: None };
+    /// Reads OPT, TSIG and the SOA of IXFR. The data of all other records is skipped.
+    fn read(header: &Header, asked: &Asked, message: &[u8], mut reader: Reader<'_>) -> Result<Self, Problem> {
+        let mut meta = Self { serial: None, opt: None, signature: None };
         for (section, records) in header.records.into_iter().enumerate() {
             for _ in 0..records {
                 let head = reader.record().map_err(|_| Problem::Records)?;
@@ -188,11 +198,21 @@ impl Meta {
                     meta.opt = Some(opt);
                 } else if record_type == RecordType::TSIG {
                     meta.signature = Some(Signature::read(&head, message).ok_or(Problem::Tsig)?);
+                } else if record_type == RecordType::SOA
+                    && section == 1
+                    && asked.record_type == RecordType::IXFR
+                {
+                    meta.serial = Some(serial(&head, message).ok_or(Problem::Records)?);
                 }
             }
         }
         if reader.at_end() { Ok(meta) } else { Err(Problem::Records) }
     }
+}
+
+fn serial(head: &Head, message: &[u8]) -> Option<u32> {
+    let record = head.record(message).ok()?;
+    if let RData::SOA(soa) = record.data { Some(soa.serial) } else { None }
 }
 
 fn problem_of(bad: BadOpt) -> Problem {

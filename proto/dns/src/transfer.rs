@@ -16,7 +16,8 @@ pub const MAX_TRANSFER_MESSAGE: usize = 32 * 1024;
 
 /// The answer to AXFR, message by message. The zone's SOA is the first and the last record (§2.2).
 ///
-/// It also answers IXFR: a server may always send the whole zone (RFC 1995 §4).
+/// It also answers IXFR over TCP of a secondary with an older serial: a server may send the whole zone (RFC 1995 §4). A secondary that
+/// [is up to date](Query::is_up_to_date) gets [`Answer::soa`](crate::Answer::soa).
 #[derive(Debug)]
 pub struct Transfer<'a> {
     query: &'a Query,

@@ -3,8 +3,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    absolute,
-    testbed::{Raw, a, decoded, soa},
+    Answer, RecordType, Transport, absolute,
+    testbed::{Raw, a, decoded, record, soa},
     tsig::{Expected, Key, verify},
 };
 
@@ -63,6 +63,23 @@ fn a_large_zone_comes_in_full_messages() {
             full.len() > 5 && full.iter().all(|octets| *octets > MAX_TRANSFER_MESSAGE - 300),
             "{lengths:?}"
         );
+    }
+}
+
+#[test]
+fn a_secondary_that_is_up_to_date_gets_the_soa_alone() {
+    let body = b"\x04Test\0\0\xfb\0\x01".to_vec();
+    let theirs = [&[0, 0, 0, 0, 0, 7][..], &[0; 16]].concat();
+    let ixfr =
+        Raw { flags: [0, 0], body, ..Raw::query() }.with(2, &record(b"\xc0\x0c", 6, 1, 0, &theirs)).read();
+    let soa = soa(60, 30);
+    let RData::SOA(data) = &soa.data else { panic!("{soa}") };
+    assert!(ixfr.is_up_to_date(data.serial) && !ixfr.is_up_to_date(data.serial + 1));
+    for transport in [Transport::Udp, Transport::Tcp] {
+        let bytes = Answer::soa(&soa).encode(&ixfr, &Echo::default(), transport).unwrap();
+        let read = decoded(&bytes);
+        assert_eq!((read.queries[0].query_type(), read.authoritative), (RecordType::IXFR, true));
+        assert_eq!((&read.answers[..], read.authorities.len()), (&[soa.clone()][..], 0));
     }
 }
 

@@ -112,13 +112,17 @@ impl Zone {
             Err(refused) => return vec![refused.reply(&query, now())],
         };
         let is_transfer = matches!(query.record_type, RecordType::AXFR | RecordType::IXFR);
-        if let Some(transaction) = transaction.clone().filter(|_| is_transfer && transport == Transport::Tcp)
-        {
+        let RData::SOA(soa) = &self.soa.data else { panic!("{}", self.soa) };
+        let by_transfer = is_transfer && transport == Transport::Tcp && !query.is_up_to_date(soa.serial);
+        if let Some(transaction) = transaction.clone().filter(|_| by_transfer) {
             let mut transfer = Transfer::new(&query, &self.soa, &self.records, transaction);
             return std::iter::from_fn(|| transfer.next(now())).map(Result::unwrap).collect();
         }
-        let (answer, scope) =
-            if is_transfer { (Answer::error(ResponseCode::Refused), 0) } else { self.answer(&query) };
+        let (answer, scope) = match (is_transfer, &transaction) {
+            (false, _) => self.answer(&query),
+            (true, Some(_)) if query.record_type == RecordType::IXFR => (Answer::soa(&self.soa), 0),
+            (true, _) => (Answer::error(ResponseCode::Refused), 0),
+        };
         let shown = query.edns.as_ref().and_then(|edns| edns.cookie.as_ref());
         let made = shown.map(|shown| self.secret.make(&shown.client, client, now() as u32));
         let bad = self.secret.judge(shown, client, now() as u32) == CookieStatus::Bad;

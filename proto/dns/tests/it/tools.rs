@@ -79,6 +79,10 @@ async fn dig() {
     check(&server, "dig", &format!("-y {KEY} test AXFR"), &["XFR size: 5106 records", "host-4999.test."])
         .await;
     check(&server, "dig", "test AXFR", &["Transfer failed"]).await;
+    check(&server, "dig", &format!("-y {KEY} test IXFR=6"), &["XFR size: 5106 records"]).await;
+    check(&server, "dig", &format!("-y {KEY} test IXFR=7"), &["XFR size: 1 records (messages 1,"]).await;
+    let soa = "SOA\tns1.test. admin.test. 7";
+    check(&server, "dig", &format!("-y {KEY} test IXFR=6 +notcp"), &[soa, "NOERROR", "(UDP)"]).await;
     // The refusal has the algorithm of the query, or dig would blame this server's signature.
     for wrong in [KEY.replace("sha256", "sha512"), KEY.replace("to-bind", "unknown")] {
         check(&server, "dig", &format!("-y {wrong} orders.test A"), &["tsig indicates error", "BADKEY"])
