@@ -83,11 +83,15 @@ impl Request {
 
     /// Reads a reply. With a key it has to be signed; `now` is in seconds since 1970.
     ///
-    /// After [`BadReply::Another`] go on waiting: the message is not from the server that was asked, or belongs to another question.
+    /// Over UDP go on waiting after an error: anybody can send a datagram with the server's address (RFC 8945 §5.4).
     pub fn read(&self, message: &[u8], now: u64) -> Result<Reply, BadReply> {
         let header = Header::read(message).ok_or(BadReply::Another)?;
         if header.id != self.id || header.opcode != self.opcode || !header.has(message::RESPONSE) {
             return Err(BadReply::Another);
+        }
+        // Before the records are read: without the key nobody can make this client work for them.
+        if let Some(expected) = &self.expected {
+            expected.clone().check(message, now).map_err(BadReply::Signature)?;
         }
         let (reply, asked) = Reply::read(&header, message)?;
         // A server that could not read the question does not repeat it (RFC 2136 §3.8 lets it be left out always).
@@ -95,13 +99,7 @@ impl Request {
         if asked.is_some_and(|asked| !same(asked)) {
             return Err(BadReply::Another);
         }
-        if !self.has_the_options_of(&reply) {
-            return Err(BadReply::Another);
-        }
-        if let Some(expected) = &self.expected {
-            expected.clone().check(message, now).map_err(BadReply::Signature)?;
-        }
-        Ok(reply)
+        if self.has_the_options_of(&reply) { Ok(reply) } else { Err(BadReply::Another) }
     }
 
     /// A server that knows cookies repeats the client's cookie (RFC 7873 §5.3), and a server that knows networks repeats the network

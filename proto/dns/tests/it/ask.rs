@@ -81,7 +81,8 @@ async fn signed_answers() {
         (Key::new(name("to-bind"), &[9; 32]).unwrap(), 16),
         (Key::new(name("unknown"), &[9; 32]).unwrap(), 17),
     ] {
-        let refused = asked(server.address, &question, Some(&wrong)).await.unwrap_err();
+        let signed = question.request(Some(&wrong), now());
+        let refused = ask(server.address, &signed, Transport::Tcp, DEADLINE).await.unwrap_err();
         let AskError::Reply(_, BadReply::Signature(BadSignature::Refused(found))) = refused else {
             panic!("{refused}")
         };
@@ -134,13 +135,20 @@ async fn datagrams_that_are_no_reply_are_passed_over_and_a_lost_one_is_sent_agai
             changed[at] ^= by;
             changed
         };
-        // Another id, another opcode, another name, another type, the query itself, and what is no message.
-        for other in [change(0, 1), change(2, 0x20), change(14, 1), change(25, 1), query, vec![1, 2]] {
+        let mut bare = reply[..12].to_vec();
+        bare[4..12].fill(0);
+        let counted = change(7, 0x40);
+        // Another id, another opcode, another name, another type, the query itself, what is no message, a header alone, and records that are
+        // not there.
+        for other in
+            [change(0, 1), change(2, 0x20), change(14, 1), change(25, 1), query, vec![1, 2], bare, counted]
+        {
             socket.send_to(&other, client).await.unwrap();
         }
         socket.send_to(reply, client).await.unwrap();
     });
-    let answered = asked(address, &Question::new(name("orders.test"), RecordType::A), None).await.unwrap();
+    let question = Question::new(name("orders.test"), RecordType::A);
+    let answered = asked(address, &question, Some(&key())).await.unwrap();
     assert_eq!(answered.reply.answers.len(), 2);
     between.await.unwrap();
 }
@@ -175,17 +183,43 @@ async fn servers_that_do_not_answer() {
     serving.await.unwrap();
 }
 
-#[tokio::test]
-async fn a_reply_that_cannot_be_read() {
+/// Each request gets one reply, which is changed like this. The error is that of the reply, once the deadline has passed.
+async fn no_better_reply(change: fn(&mut Vec<u8>), key: Option<&Key>) -> BadReply {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
     let serving = tokio::spawn(async move {
         let mut buffer = vec![0; 512];
-        let (octets, client) = socket.recv_from(&mut buffer).await.unwrap();
-        (buffer[2], buffer[7]) = (0x84, 1); // one record, which is not there
-        socket.send_to(&buffer[..octets], client).await.unwrap();
+        loop {
+            let (octets, client) = socket.recv_from(&mut buffer).await.unwrap();
+            let mut reply = buffer[..octets].to_vec();
+            reply[2] = 0x84;
+            change(&mut reply);
+            socket.send_to(&reply, client).await.unwrap();
+        }
     });
-    let error = asked(address, &Question::new(name("orders.test"), RecordType::A), None).await.unwrap_err();
-    assert!(matches!(error, AskError::Reply(_, BadReply::Broken)), "{error}");
-    serving.await.unwrap();
+    let request = Question::new(name("orders.test"), RecordType::A).request(key, now());
+    // On a busy machine the reply may come behind a short deadline.
+    for deadline in [100, 400, 1_600, 6_400, 25_600].map(Duration::from_millis) {
+        match ask(address, &request, Transport::Udp, deadline).await.unwrap_err() {
+            AskError::Silent(..) => {}
+            AskError::Reply(_, bad) => {
+                serving.abort();
+                return bad;
+            }
+            AskError::Io(_, error) => panic!("{error}"),
+        }
+    }
+    panic!("no reply came");
+}
+
+#[tokio::test]
+async fn the_last_reply_that_is_not_taken_is_the_error() {
+    let record_that_is_not_there = |reply: &mut Vec<u8>| reply[7] = 1;
+    assert_eq!(no_better_reply(record_that_is_not_there, None).await, BadReply::Broken);
+    let bare = |reply: &mut Vec<u8>| {
+        reply.truncate(12);
+        reply[4..12].fill(0);
+    };
+    assert_eq!(no_better_reply(bare, Some(&key())).await, BadReply::Signature(BadSignature::Unsigned));
+    assert_eq!(no_better_reply(|_| {}, Some(&key())).await, BadReply::Signature(BadSignature::Other));
 }
