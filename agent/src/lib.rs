@@ -22,6 +22,6 @@ pub use config::{Addresses, Advertised, Config};
 pub use error::Error;
 pub use hanse_link::{Replicas, StoreKey};
 pub use hanse_local::{Wish, Wishes};
-pub use node::{run, run_with_clock, run_with_hub, run_with_origins};
-pub use region::{AgentShown, GatewayShown, RegionPage, RelayShown, TrafficShown};
+pub use node::{Observed, run, run_observed, run_with_clock, run_with_origins};
+pub use region::{AgentShown, GatewayShown, RegionPage, RegionWatcher, RelayShown, TrafficShown};
 pub use tokens::{mint_token, mint_token_by};

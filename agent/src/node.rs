@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Instant};
 
-use axum::Router;
 use hanse_identity::{
     Alpn, Authority, Clients, LiveAuthority, LiveCredentials, MAX_ENROLMENT_BYTES, Ports, server_tls,
 };
@@ -28,7 +27,7 @@ use crate::{
     enrolment::EnrolmentService,
     gateways::Gateways,
     neighbours::{self, Links, NeighbourAdmission},
-    region::{self, Own, RegionMetrics, Shown, Teller, Told, Watched, Watching},
+    region::{self, Own, RegionMetrics, RegionWatcher, Shown, Teller, Watched, Watching},
     test_origin,
 };
 
@@ -56,15 +55,23 @@ pub async fn run_with_origins(
     wishes: watch::Receiver<Wishes>,
     shutdown: Shutdown,
 ) -> Result<(), Error> {
-    run_with_hub(config, clock, wishes, oneshot::channel().0, shutdown).await
+    run_observed(config, clock, wishes, oneshot::channel().0, shutdown).await
 }
 
-/// The same. `opened` gets the hub with what the agent holds: a measurement sees there when something arrives.
-pub async fn run_with_hub(
+/// What a measurement sees of an agent that runs in its process.
+pub struct Observed {
+    /// What the agent holds.
+    pub replicas: Replicas,
+    /// What it knows of its region.
+    pub region: RegionWatcher,
+}
+
+/// The same. `observer` gets what a measurement sees, when the agent has opened its store.
+pub async fn run_observed(
     config: Config,
     clock: WallClock,
     wishes: watch::Receiver<Wishes>,
-    opened: oneshot::Sender<Replicas>,
+    observer: oneshot::Sender<Observed>,
     shutdown: Shutdown,
 ) -> Result<(), Error> {
     let ports = Ports::of(raise_descriptor_limit(), RESERVED_DESCRIPTORS, ENROLMENT_PERCENT);
@@ -77,8 +84,6 @@ pub async fn run_with_hub(
     let authority = LiveAuthority::new(authority);
     let node = JoinedNode::open(shell, credentials).await?;
     node.renew_authority(&authority, config.authority_dir());
-    // Mostly nothing measures.
-    let _ = opened.send(node.replicas.clone());
 
     let (shell, config) = (&node.shell, Arc::new(config));
     let gateways = Arc::new(Gateways::open(config.clone(), shell.clock().unix_seconds())?);
@@ -113,7 +118,9 @@ pub async fn run_with_hub(
         shutdown.clone(),
     );
     let own = Own::new(subscribers, gateways.clone());
-    let neighbours = neighbours(&node, &config.region, &own, local, link.freshness);
+    let (neighbours, region) = neighbours(&node, &config.region, &own, local, link.freshness);
+    // Mostly nothing measures.
+    let _ = observer.send(Observed { replicas: node.replicas.clone(), region: RegionWatcher::new(region) });
     // A certificate of another region is of no use at either port.
     let (roles, region, trust) =
         (Role::Agent.admits().collect::<Vec<_>>(), Some(config.region.clone()), node.trust.clone());
@@ -129,8 +136,14 @@ pub async fn run_with_hub(
     );
     let clients = Clients::Renewing { trust: trust.clone(), roles, region };
     let tls = server_tls(&node.credentials, clients, Alpn::Http2)?;
-    let service =
-        EnrolmentService { config: config.clone(), gateways, authority, trust, turn: Mutex::new(()) };
+    let service = EnrolmentService {
+        config: config.clone(),
+        gateways,
+        authority,
+        replicas: node.replicas.clone(),
+        trust,
+        turn: Mutex::new(()),
+    };
     let service = EnrolmentServer::new(service).max_decoding_message_size(MAX_ENROLMENT_BYTES);
     shell.serve_grpc("enrolment", enrolment, ports.enrolment, tls, Routes::new(service));
 
@@ -174,14 +187,14 @@ fn reports(node: &JoinedNode, gateways: &Arc<Gateways>, subscribers: &Subscriber
     })
 }
 
-/// Follows other agents of the region, serves them, and tells them of its gateways.
+/// Follows other agents of the region, serves them, and tells them of its gateways. The service, and what the agent knows of its region.
 fn neighbours(
     node: &JoinedNode,
     region: &Name,
     gateways: &Own,
     local: LocalScopes,
     freshness: watch::Receiver<Freshness>,
-) -> NeighbourService {
+) -> (NeighbourService, Shown) {
     let (shell, own) = (&node.shell, node.credentials.identity());
     let common = neighbours::Common {
         credentials: node.credentials.clone(),
@@ -199,29 +212,30 @@ fn neighbours(
     let directory = links.directory();
     let pages = neighbours::pages(own.name.clone(), node.replicas.clone(), directory.clone(), links.shown());
     let followers = Subscribers::new();
-    let (told, region_pages) = tell_of_region(node, gateways, &followers, &directory);
-    shell.show(pages.merge(region_pages));
+    let shown = tell_of_region(node, gateways, &followers, &directory);
+    shell.show(pages.merge(region::pages(shown.clone())));
     shell.supervisor.spawn_lasting("neighbours", links, |links, shutdown| Box::pin(links.run(shutdown)));
     let (admission, answers) = NeighbourAdmission::new(region.clone(), directory, local);
     shell.supervisor.spawn("neighbour-admission", answers, neighbours::Answers::watch);
-    neighbour_service(
+    let service = neighbour_service(
         node.replicas.clone(),
         Arc::new(admission),
         freshness,
         followers,
         own.to_string(),
-        Arc::new(told),
+        Arc::new(shown.told.clone()),
         shell.shutdown.clone(),
-    )
+    );
+    (service, shown)
 }
 
-/// Puts together what the agent hears of its region, asks the relays for the rest, and shows it.
+/// Puts together what the agent hears of its region, and asks the relays for the rest.
 fn tell_of_region(
     node: &JoinedNode,
     gateways: &Own,
     followers: &Subscribers,
     directory: &watch::Receiver<Arc<Directory>>,
-) -> (Told, Router) {
+) -> Shown {
     let (shell, own, watched) = (&node.shell, node.credentials.identity(), Watched::default());
     let (teller, told) = Teller::new(own.clone(), gateways.clone(), followers.clone(), directory.clone());
     shell.supervisor.spawn("region", teller, Teller::run);
@@ -232,9 +246,9 @@ fn tell_of_region(
         watched: watched.clone(),
     };
     shell.supervisor.spawn("region-watch", watching, Watching::run);
-    let shown = Shown { own, told: told.clone(), watched };
+    let shown = Shown { own, told, watched };
     shell.metrics.register(|registry| registry.register_collector(Box::new(RegionMetrics(shown.clone()))));
-    (told, region::pages(shown))
+    shown
 }
 
 /// Ready once a control node said what this agent may have, to this process or to one before it: from then on gateways can

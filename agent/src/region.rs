@@ -16,6 +16,7 @@ mod page;
 mod teller;
 mod views;
 mod watch;
+mod watcher;
 
 pub(crate) use metrics::RegionMetrics;
 pub(crate) use own::Own;
@@ -23,6 +24,7 @@ pub use page::{AgentShown, GatewayShown, RegionPage, RelayShown, TrafficShown};
 pub(crate) use page::{Shown, pages};
 pub(crate) use teller::{Teller, Told};
 pub(crate) use watch::{Watched, Watching};
+pub use watcher::RegionWatcher;
 
 #[cfg(test)]
 mod tests;

@@ -17,7 +17,7 @@ use hanse_state::{
     port::NoSecrets,
     projection::{AsSealed, from_scratch},
 };
-use hanse_topology::Name;
+use hanse_topology::{Exposure, Name};
 use http::{HeaderMap, HeaderValue, Method, Uri};
 
 const GROUND: &str = "
@@ -105,6 +105,7 @@ fn reached(table: &RoutingTable, host: &str, path: &str) -> Option<String> {
     headers.insert("x-api-key", HeaderValue::from_static("secret"));
     let head = Head {
         protocol: Protocol::Http,
+        exposure: Exposure::External,
         method: &Method::GET,
         uri: &uri,
         version: http::Version::HTTP_11,

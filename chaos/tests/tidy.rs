@@ -102,10 +102,19 @@ const EDGES: [(&str, &[&str]); 21] = [
             "hanse-gateway",
         ],
     ),
-    // Attackers speak the wire and use stolen keys. A benchmark runs hundreds of agents in one process, and simulates more.
+    // Attackers speak the wire and use stolen keys. A benchmark runs hundreds of agents and the links of gateways in one process, and
+    // simulates more agents.
     (
         "hanse-chaos",
-        &["hanse-topology", "hanse-proto", "hanse-identity", "hanse-process", "hanse-sync", "hanse-agent"],
+        &[
+            "hanse-topology",
+            "hanse-proto",
+            "hanse-identity",
+            "hanse-process",
+            "hanse-sync",
+            "hanse-link",
+            "hanse-agent",
+        ],
     ),
 ];
 

@@ -58,17 +58,26 @@ fn set(table: &mut Table, key: &str, value: &str) {
             table.insert(outer.to_owned(), Value::Table(Table::new()));
         }
         if let Value::Table(nested) = table.entry(outer).or_insert_with(|| Value::Table(Table::new())) {
-            nested.insert(inner.to_owned(), scalar(value));
+            nested.insert(inner.to_owned(), written(value).unwrap_or_else(|| scalar(value)));
         }
         return;
     }
-    let value = if LISTS.contains(&key) {
+    let value = if let Some(value) = written(value) {
+        value
+    } else if LISTS.contains(&key) {
         let items = value.split(',').map(str::trim).filter(|item| !item.is_empty());
         Value::Array(items.map(|item| Value::String(item.to_owned())).collect())
     } else {
         scalar(value)
     };
     table.insert(key.to_owned(), value);
+}
+
+/// A list or a table as the file has it: `["0.0.0.0:8080", { address = "10.0.0.5:8080", exposure = "internal" }]`. An IPv6 address begins
+/// as a list does, and is none.
+fn written(text: &str) -> Option<Value> {
+    let mut file: Table = toml::from_str(&format!("value = {text}")).ok()?;
+    file.remove("value").filter(|value| value.is_array() || value.is_table())
 }
 
 /// Numbers and booleans as such, anything else as text.
@@ -85,6 +94,9 @@ fn scalar(text: &str) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use hanse_gateway::config::{Advertised, Entries, Entry};
+    use hanse_topology::Exposure;
+
     use super::*;
 
     const AGENT: &str = r#"
@@ -138,6 +150,14 @@ mod tests {
     }
 
     #[test]
+    fn an_ipv6_address_is_no_list() {
+        let config = agent(&[("LISTEN_ADMIN", "[::1]:3"), ("SERVERS", "[fd00::7]:1, [fd00::8]:1")]).unwrap();
+        assert_eq!(config.listen.admin, "[::1]:3");
+        assert_eq!(config.servers, ["[fd00::7]:1", "[fd00::8]:1"]);
+        assert_eq!(agent(&[("SERVERS", r#"["a:1", "b:1"]"#)]).unwrap().servers, ["a:1", "b:1"]);
+    }
+
+    #[test]
     fn unknown_keys_are_refused_with_their_line_or_their_variable() {
         let error =
             parse::<hanse_agent::Config>(&format!("colour = 1{AGENT}"), "HANSE_AGENT_", &[]).unwrap_err();
@@ -151,8 +171,9 @@ mod tests {
         for (key, value) in table {
             let name = format!("{prefix}{}", key.to_ascii_uppercase());
             match value {
-                Value::Table(nested) => as_variables(nested, &format!("{name}_"), to),
-                Value::Array(items) => {
+                // A table of a table, such as an entry under `listen`, is written as in a file.
+                Value::Table(nested) if prefix.is_empty() => as_variables(nested, &format!("{name}_"), to),
+                Value::Array(items) if items.iter().all(Value::is_str) => {
                     let items: Vec<&str> = items.iter().map(|item| item.as_str().unwrap()).collect();
                     to.push((name, items.join(", ")));
                 }
@@ -234,6 +255,11 @@ mod tests {
     #[test]
     fn every_key_of_every_table_may_come_from_the_environment() {
         let text = |text: &str| text.to_owned();
+        let entry = |address: &str, exposure, proxy_protocol| Entry {
+            address: address.to_owned(),
+            exposure,
+            proxy_protocol,
+        };
         let addresses = |host: &str| hanse_agent::Addresses {
             federation: format!("{host}:1"),
             enrolment: format!("{host}:2"),
@@ -276,13 +302,17 @@ mod tests {
             trusted_proxies: ["10.0.0.0/8", "::1"].map(|one| text(one).try_into().unwrap()).into(),
             workers: Some(3),
             listen: hanse_gateway::config::Listen {
-                http: Some(text("h:1")),
-                https: Some(text("h:2")),
-                http_proxy_protocol: true,
-                https_proxy_protocol: true,
+                http: Entries(vec![entry("h:1", Exposure::Internal, true)]),
+                https: Entries(vec![
+                    entry("[::]:2", Exposure::External, false),
+                    entry("h:4", Exposure::Internal, false),
+                ]),
                 admin: text("h:3"),
             },
-            advertise: ["https://a", "http://b:1"].map(text).into(),
+            advertise: vec![
+                Advertised { url: text("https://a"), exposure: Exposure::External },
+                Advertised { url: text("http://b:1"), exposure: Exposure::Internal },
+            ],
             limits: hanse_gateway::config::Limits::default(),
             drain: hanse_gateway::config::Drain { announce_ms: 7, limit_ms: 8 },
             access_log: Some(hanse_gateway::config::AccessLogTarget::File("log".into())),

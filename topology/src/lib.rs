@@ -2,7 +2,7 @@
 //!
 //! - [`Name`], [`Labels`]: what a name and a label may look like, and what matches a label.
 //! - [`Location`], [`RegionSelector`]: where a region lies, and which regions a selector picks.
-//! - [`Exposure`]: whether an environment may be reached from outside.
+//! - [`Exposure`]: whether an environment may be reached from outside, and at which addresses of a gateway it is served.
 //! - [`ScopeId`], [`Role`]: how a scope is spelled, and which role may learn it.
 //! - [`Identity`]: how a process's name, role and region are spelled.
 //! - [`Position`], [`Lineage`]: which position follows which.

@@ -1,5 +1,7 @@
 //! Where a region lies, and which regions something runs in.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -73,7 +75,7 @@ pub enum Provider {
     OnPrem,
 }
 
-/// Whether an environment may be reached from outside the company.
+/// Whether an environment, or an address that a gateway listens on, may be reached from outside the company.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Exposure {
@@ -82,6 +84,34 @@ pub enum Exposure {
     /// From anywhere.
     #[default]
     External,
+}
+
+impl Exposure {
+    /// Both, the one that more clients may use first.
+    pub const ALL: [Self; 2] = [Self::External, Self::Internal];
+
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Internal => "internal",
+            Self::External => "external",
+        }
+    }
+
+    /// Whether an environment of this exposure is served to clients that came by an address of that one: an internal environment at
+    /// internal addresses only.
+    pub const fn is_served_at(self, address: Self) -> bool {
+        match (self, address) {
+            (Self::Internal, Self::External) => false,
+            (Self::External, _) | (Self::Internal, Self::Internal) => true,
+        }
+    }
+}
+
+impl fmt::Display for Exposure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// Which regions something runs in: those named, or those whose labels match; empty means every region there is.

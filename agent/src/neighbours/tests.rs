@@ -20,13 +20,13 @@ use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
-    sync::watch,
+    sync::{oneshot, watch},
     task::JoinHandle,
     time::{Instant, sleep, timeout},
 };
 use tonic::service::Routes;
 
-use crate::{Addresses, Config, Error, run_with_origins, testbed};
+use crate::{Addresses, Config, Error, RegionWatcher, run_observed, run_with_origins, testbed};
 
 mod region;
 
@@ -190,6 +190,16 @@ impl Agent {
         let wishes = self.wishes.subscribe();
         let running = run_with_origins(self.config.clone(), WallClock::system(), wishes, shutdown);
         self.running = Some((trigger, tokio::spawn(running)));
+    }
+
+    /// The same, and what it knows of its region.
+    async fn start_observed(&mut self) -> RegionWatcher {
+        let (trigger, shutdown) = ShutdownTrigger::new();
+        let (observer, observed) = oneshot::channel();
+        let (config, wishes) = (self.config.clone(), self.wishes.subscribe());
+        let running = run_observed(config, WallClock::system(), wishes, observer, shutdown);
+        self.running = Some((trigger, tokio::spawn(running)));
+        timeout(SOON, observed).await.expect("it starts").unwrap().region
     }
 
     async fn stop(&mut self) {

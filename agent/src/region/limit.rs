@@ -26,20 +26,16 @@ impl Limit<'_> {
 
     /// A field of a later release may name an environment. So only fields that are known here are passed on.
     fn gateway(&self, gateway: &GatewayLive) -> Option<GatewayLive> {
-        let Serving { mut scopes, urls, not_ready, ready, tunnels, .. } =
+        let Serving { mut scopes, urls, internal_urls, not_ready, ready, tunnels, .. } =
             nested::read("serving", &gateway.serving).ok()?;
         self.scopes(&mut scopes);
         // The reason may name a scope.
         let not_ready = if not_ready.is_empty() { "" } else { "not ready" }.to_owned();
+        if scopes.is_empty() {
+            return None;
+        }
         let scopes_total = scopes.len() as u64;
-        let serving = (scopes_total > 0).then_some(Serving {
-            scopes,
-            scopes_total,
-            urls,
-            not_ready,
-            ready,
-            tunnels,
-        })?;
+        let serving = Serving { scopes, scopes_total, urls, not_ready, ready, tunnels, internal_urls };
         Some(GatewayLive {
             name: gateway.name.clone(),
             live: gateway.live,

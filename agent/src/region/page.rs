@@ -78,8 +78,11 @@ pub struct GatewayShown {
     /// How many it serves, where not all are named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scopes_total: Option<u64>,
-    /// Where clients reach it.
+    /// Where clients reach its external entries.
     pub urls: Vec<String>,
+    /// Where they reach its internal ones, which serve internal environments too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub internal_urls: Vec<String>,
 }
 
 /// Requests for one host pattern.
@@ -126,7 +129,7 @@ impl Shown {
         last.map(|at| now.saturating_duration_since(at))
     }
 
-    fn page(&self, now: Instant) -> RegionPage {
+    pub(super) fn page(&self, now: Instant) -> RegionPage {
         let relay = |(name, heard): (&Name, &Heard)| RelayShown {
             name: name.to_string(),
             age_seconds: heard.at().map(|at| now.saturating_duration_since(at).as_secs()),
@@ -178,9 +181,11 @@ fn read(gateway: &GatewayLive) -> Option<Serving> {
 
 /// What a gateway says is data: only names of scopes, URLs and text of one line are shown.
 fn gateway_shown(gateway: &GatewayLive) -> GatewayShown {
-    let Serving { mut scopes, scopes_total, mut urls, not_ready, .. } = read(gateway).unwrap_or_default();
+    let Serving { mut scopes, scopes_total, mut urls, mut internal_urls, not_ready, .. } =
+        read(gateway).unwrap_or_default();
     scopes.retain(|scope| scope.parse::<ScopeId>().is_ok());
     urls.retain(|url| is_public_url(url));
+    internal_urls.retain(|url| is_public_url(url));
     GatewayShown {
         name: gateway.name.clone(),
         live: gateway.live,
@@ -189,6 +194,7 @@ fn gateway_shown(gateway: &GatewayLive) -> GatewayShown {
         scopes_total: Some(scopes_total).filter(|total| *total > scopes.len() as u64),
         scopes,
         urls,
+        internal_urls,
     }
 }
 
@@ -250,6 +256,7 @@ mod tests {
                 text("javascript:alert(1)"),
                 text("https://a.example/path"),
             ],
+            internal_urls: vec![text("https://10.0.0.7"), text("\u{1b}[2J")],
             not_ready: text("no\n\u{1b}[31mgateway-9 ready\u{202e}"),
             ready: false,
             tunnels: Vec::new(),
@@ -258,6 +265,7 @@ mod tests {
             "name": "g", "live": true, "ready": false,
             "notReady": "no\u{fffd}\u{fffd}[31mgateway-9 ready\u{fffd}",
             "scopes": ["runtime/eu-west/production"], "scopesTotal": 2, "urls": ["https://a.example"],
+            "internalUrls": ["https://10.0.0.7"],
         });
         assert_eq!(shown(&nested::to_bytes(&serving), true), wanted);
 

@@ -40,6 +40,7 @@ fn serving(scopes: &[&str]) -> Serving {
         scopes_total: scopes.len() as u64,
         scopes,
         urls: vec!["https://g.example".into()],
+        internal_urls: vec!["https://10.0.0.7".into()],
         ready: true,
         tunnels: vec!["g.example:7447".into()],
         ..Default::default()

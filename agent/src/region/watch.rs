@@ -19,7 +19,10 @@ use tokio::{
 };
 use tracing::{debug, info};
 
-use super::{hearing::Hearing, views::Views};
+use super::{
+    hearing::{Hearing, RegionView},
+    views::Views,
+};
 
 /// First ceiling of the wait before a relay is asked again: one that restarts is back within a second.
 const MIN_BACKOFF: Duration = Duration::from_millis(100);
@@ -37,12 +40,29 @@ pub(crate) struct Watching {
 
 /// What the relays said. Cloning shares it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Watched(Arc<Mutex<Views>>);
+pub(crate) struct Watched {
+    views: Arc<Mutex<Views>>,
+    /// Fires after each view that a relay told.
+    told: watch::Sender<()>,
+}
 
 impl Watched {
     /// Does something with it. Short: parts that come meanwhile wait.
     pub(super) fn with<T>(&self, with: impl FnOnce(&mut Views) -> T) -> T {
-        with(&mut self.0.lock())
+        with(&mut self.views.lock())
+    }
+
+    /// Fires after each view that a relay told.
+    pub(super) fn told(&self) -> watch::Receiver<()> {
+        self.told.subscribe()
+    }
+
+    /// A part came. `complete` is the view, if it made one.
+    fn hear(&self, relay: &Name, complete: Option<&RegionView>) {
+        self.with(|views| views.heard(relay, complete, Instant::now()));
+        if complete.is_some() {
+            self.told.send_replace(());
+        }
     }
 }
 
@@ -111,7 +131,7 @@ impl Watching {
                 told = true;
                 info!(relay = %name, "hears of the region from this relay");
             }
-            self.watched.with(|views| views.heard(name, complete, Instant::now()));
+            self.watched.hear(name, complete);
             Ok(())
         };
         let why = watch_region(&target.address, &tls, hear).await;

@@ -1,8 +1,9 @@
 //! `bench region`: how many agents of one region follow one another, in figures. Two hundred agents are real; a thousand are sessions of
-//! the sync protocol on a simulated clock.
+//! the sync protocol on a simulated clock, in a process of their own.
 
 mod agents;
 mod figures;
+mod live;
 mod measured;
 mod options;
 mod simulated;
@@ -40,10 +41,12 @@ struct Region {
 /// Measures, prints the table and the line.
 pub async fn run(args: &RegionArgs) -> Result<()> {
     let options = RegionOptions::of(args)?;
+    if args.only_simulated {
+        return print(&simulated::measure(&options)?);
+    }
     sockets::find()?;
-    // First, in a process that holds nothing yet: its memory is measured.
     say(&format!("{} simulated agents", options.simulated));
-    let simulated = simulated::measure(&options)?;
+    let simulated = simulated::measure_apart(&options).await?;
     let measured = measured::measure(&options).await?;
     let region = Region {
         bench: "region",
@@ -55,7 +58,12 @@ pub async fn run(args: &RegionArgs) -> Result<()> {
         simulated,
     };
     std::io::stderr().write_all(table::table(&region).as_bytes())?;
-    let line = serde_json::to_string(&region)?;
+    print(&region)
+}
+
+/// The line for programs.
+fn print(measured: &impl Serialize) -> Result<()> {
+    let line = serde_json::to_string(measured)?;
     writeln!(std::io::stdout(), "{line}")?;
     Ok(())
 }

@@ -25,7 +25,7 @@ fn positive(walk: &Value, pointer: &str) -> Result<f64> {
 fn the_region_prints_a_table_and_one_line_with_every_figure() -> Result<()> {
     let output = Command::new(chaos())
         .args(["bench", "region", "--quick", "--scopes", "2", "--agents", "7", "--simulated", "8"])
-        .args(["--changes", "3", "--idle", "1"])
+        .args(["--changes", "3", "--gateways", "2", "--idle", "1"])
         .env("HANSE_BIN", hanse_chaos::process::binary()?)
         .output()?;
     let (stdout, stderr) = (String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?);
@@ -49,10 +49,15 @@ fn the_region_prints_a_table_and_one_line_with_every_figure() -> Result<()> {
     }
     // All others, twice, the two relays, twice, the two holders and a control node.
     assert_eq!(region["measured"]["streams_per_relay"], 2 * 6 + 2 * 2 + 2 + 1, "{region}");
-    positive(&region, "/measured/memory_per_relay_bytes")?;
-    for row in
-        ["streams of a relay", "local change → all agents, p99", "all restart: all follow three relays"]
-    {
+    for figure in ["memory_per_relay_bytes", "live_to_all_p50_ms", "live_to_all_max_ms"] {
+        positive(&region, &format!("/measured/{figure}"))?;
+    }
+    for row in [
+        "streams of a relay",
+        "gateway comes or goes → all agents, greatest",
+        "not simulated",
+        "all restart: all follow three relays",
+    ] {
         ensure!(stderr.contains(row), "no row {row:?}:\n{stderr}");
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! What agents publish for their region by themselves: all gateways serve it with the control plane dead, through takeovers, cuts
 //! and restarts, and beside a relay that forges.
 
+mod canary;
 mod changes;
 mod positions;
 mod source;
@@ -22,6 +23,11 @@ use source::{STEADY, Source};
 
 /// For something to come about on a machine that other tests make busy.
 const SOON: Duration = Duration::from_secs(20);
+/// For a gateway that was sent a forged head: it asks its agent for the scope again after 30 s.
+const ASKED_AGAIN: Duration = Duration::from_secs(60);
+/// For a second wish in one term, less than the 10 s after which another holder takes over because nothing changes: the one that publishes
+/// must go on by itself.
+const GOES_ON_WITHIN: Duration = Duration::from_secs(8);
 /// For what must not come about: longer than a change takes.
 const LONG_ENOUGH: Duration = Duration::from_secs(1);
 /// Requests a second for the steady Route, over all gateways. Each must be answered by the upstream.
@@ -77,20 +83,12 @@ async fn story(mut region: Region<'_>) -> Result<()> {
     let target = |gateway: &&str| region.world.target(gateway, &format!("{STEADY}/now"), None);
     let targets = GATEWAYS.iter().map(target).collect::<Result<_>>()?;
     let load = Load::start(targets, LoadOptions { per_second: PER_SECOND, timeout: TIMEOUT })?;
-    let positions = Positions::watch(region.world, &GATEWAYS)?;
+    let mut positions = Positions::watch(region.world, &GATEWAYS)?;
     region.world.kill("cp-1")?;
-    let began = Instant::now();
-    let part = |what: &str| say(format!("{:>4.1} s: {what}", began.elapsed().as_secs_f64()));
-    let last = changes::are_served(region.world, &region.first, 1, &GATEWAYS).await?;
-    part("changes");
-    region.is_taken_over(&last).await?;
-    part("taken over");
-    region.is_claimed_by_both_at_once().await?;
-    part("both at once");
-    region.is_claimed_by_one_that_never_met_the_other().await?;
-    part("never met");
-    region.is_forged_by_a_relay().await?;
-    part("forged");
+    tokio::select! {
+        wrong = positions.wrong() => return Err(wrong),
+        outcome = region.lives_alone() => outcome?,
+    }
     let seen = positions.stop().await?;
     let ledger = load.stop()?;
     let summary = ledger.verdict(region.world.windows())?;
@@ -103,6 +101,25 @@ async fn story(mut region: Region<'_>) -> Result<()> {
 }
 
 impl Region<'_> {
+    /// All that happens without a control plane.
+    async fn lives_alone(&mut self) -> Result<()> {
+        let began = Instant::now();
+        let part = |what: &str| say(format!("{:>4.1} s: {what}", began.elapsed().as_secs_f64()));
+        let last = changes::are_served(self.world, &self.first, 1, &GATEWAYS).await?;
+        part("changes");
+        self.is_taken_over(&last).await?;
+        part("taken over");
+        self.is_claimed_by_both_at_once(2).await?;
+        part("both at once");
+        self.is_claimed_by_one_that_never_met_the_other().await?;
+        part("never met");
+        self.is_claimed_by_both_at_once(4).await?;
+        part("both at once again");
+        self.is_forged_by_a_relay().await?;
+        part("forged");
+        Ok(())
+    }
+
     async fn is_nothing_without_an_origin(&self) -> Result<()> {
         self.first.wish_one(1, "/before")?;
         tokio::time::sleep(LONG_ENOUGH).await;
@@ -138,35 +155,53 @@ impl Region<'_> {
     /// The agent that publishes is gone, and so is what its gateway had in memory. The other agent takes over.
     async fn is_taken_over(&mut self, last: &str) -> Result<()> {
         let [gateway, ..] = GATEWAYS;
-        until("the gateway has on its disk what it serves", SOON, || async {
-            let stored = self.page(&positions::page(self.world, gateway)?).await?["stored"][SCOPE].as_u64();
-            let served = self.in_force(gateway).await?.map(|served| served.position);
-            let kept = stored.map(|revision| format!("/{revision}"));
-            let is_kept = served.zip(kept).is_some_and(|(served, kept)| served.ends_with(&kept));
-            ensure!(is_kept, "revision {stored:?}");
-            Ok(())
-        })
-        .await?;
+        let stored = self.is_on_disk(gateway).await?;
         self.world.kill(AGENTS[0])?;
         self.first.rest()?;
         self.world.kill(gateway)?;
         self.world.start(gateway).await?;
         self.served(last, &[gateway]).await?;
+        let page = self.page(&positions::page(self.world, gateway)?).await?;
+        ensure!(page["agent"]["connectedTo"].is_null(), "its agent is dead: {page}");
+        let served = self.in_force(gateway).await?;
+        ensure!(served.as_ref() == Some(&stored), "{stored:?} was on the disk, and {served:?} came from it");
         self.second.wish_one(1, "/taken")?;
         self.served("/taken", BEHIND_SECOND).await?;
         self.served(last, BEHIND_FIRST).await?;
         self.world.start(AGENTS[0]).await?;
         self.served("/taken", &GATEWAYS).await?;
+        self.gone(last, &GATEWAYS).await?;
         self.settled().await.map(drop)
     }
 
-    /// Both sources say at once that theirs is to publish, and what they wish for is the same.
-    async fn is_claimed_by_both_at_once(&self) -> Result<()> {
-        for context in ["/both", "/both-still"] {
-            self.first.wish_one(2, context)?;
-            self.second.wish_one(2, context)?;
-            self.served(context, &GATEWAYS).await?;
+    /// Waits until a gateway has on its disk all that it serves. What that is of the local scope.
+    async fn is_on_disk(&self, gateway: &str) -> Result<InForce> {
+        let config = positions::page(self.world, gateway)?;
+        let found = std::cell::RefCell::new(None);
+        until("the gateway has on its disk what it serves", SOON, || async {
+            let page = self.page(&config).await?;
+            let scopes = page["scopes"].as_array().context("scopes")?;
+            for scope in scopes {
+                let name = scope["scope"].as_str().context("a name")?;
+                ensure!(page["stored"][name] == scope["revision"], "{name}: {page}");
+            }
+            found.replace(positions::read(page)?);
+            Ok(())
+        })
+        .await?;
+        found.into_inner().context("the gateway has the local scope")
+    }
+
+    /// Both sources say at once, in a new term, that theirs is to publish, and what they wish for is the same; then they wish for something
+    /// else, in the same term. One of the agents publishes it.
+    async fn is_claimed_by_both_at_once(&self, term: u64) -> Result<()> {
+        let (context, next) = (format!("/both-{term}"), format!("/both-{term}-still"));
+        for (context, within) in [(&context, SOON), (&next, GOES_ON_WITHIN)] {
+            self.first.wish_one(term, context)?;
+            self.second.wish_one(term, context)?;
+            self.answered(context, &GATEWAYS, 200, within).await?;
         }
+        self.gone(&context, &GATEWAYS).await?;
         let settled = self.settled().await?;
         tokio::time::sleep(LONG_ENOUGH).await;
         ensure!(self.settled().await? == settled, "they take over from each other for ever");
@@ -184,6 +219,15 @@ impl Region<'_> {
         self.second.wish(3, &[(0, "/right".to_owned()), (1, "/right-too".to_owned())])?;
         self.served("/left", BEHIND_FIRST).await?;
         self.served("/right", BEHIND_SECOND).await?;
+        // Each goes on with what it took over.
+        self.first.wish_one(3, "/left-still")?;
+        self.second.wish(3, &[(0, "/right-still".to_owned()), (1, "/right-too".to_owned())])?;
+        for (context, before, gateways) in
+            [("/left-still", "/left", BEHIND_FIRST), ("/right-still", "/right", BEHIND_SECOND)]
+        {
+            self.answered(context, gateways, 200, GOES_ON_WITHIN).await?;
+            self.gone(before, gateways).await?;
+        }
         for agent in AGENTS {
             until("the agent says since when it does not hear the other", SOON, || async {
                 let link = self.link(agent).await?;
@@ -194,7 +238,7 @@ impl Region<'_> {
             })
             .await?;
         }
-        for (absent, gateways) in [("/right/now", BEHIND_FIRST), ("/left/now", BEHIND_SECOND)] {
+        for (absent, gateways) in [("/right-still/now", BEHIND_FIRST), ("/left-still/now", BEHIND_SECOND)] {
             for gateway in gateways {
                 ensure!(self.status(gateway, absent).await? == 404, "{absent} is served by {gateway}");
             }
@@ -202,8 +246,10 @@ impl Region<'_> {
         self.second.rest()?;
         self.world.network()?.heal(first, second, Cut::Both)?;
         self.linked().await?;
-        self.served("/left", &GATEWAYS).await?;
-        self.gone("/right").await?;
+        self.served("/left-still", &GATEWAYS).await?;
+        for context in ["/left", "/right", "/right-still", "/right-too"] {
+            self.gone(context, &GATEWAYS).await?;
+        }
         self.settled().await.map(drop)
     }
 
@@ -211,6 +257,9 @@ impl Region<'_> {
     /// serve on.
     async fn is_forged_by_a_relay(&mut self) -> Result<()> {
         let [first, second] = AGENTS;
+        self.second.rest()?;
+        self.first.wish_one(5, "/before-forging")?;
+        self.served("/before-forging", &GATEWAYS).await?;
         self.world.kill(second)?;
         self.world.seed_bug(second, Some("forge-local-head"))?;
         self.world.start(second).await?;
@@ -218,7 +267,7 @@ impl Region<'_> {
         let is_alarm = |alarm: &Value| alarm.as_str().is_some_and(|alarm| alarm.contains("is forged"));
         let before = self.link(first).await?;
         ensure!(!is_alarm(&before["lastAlarm"]), "{before}");
-        self.first.wish_one(3, "/true")?;
+        self.first.wish_one(5, "/true")?;
         self.served("/true", BEHIND_FIRST).await?;
         until("the neighbour says that the head is forged", SOON, || async {
             let link = self.link(first).await?;
@@ -234,20 +283,25 @@ impl Region<'_> {
                 Ok(())
             })
             .await?;
-            ensure!(self.status(gateway, "/left/now").await? == 200, "{gateway} does not serve on");
+            ensure!(self.status(gateway, "/before-forging/now").await? == 200, "{gateway} does not serve on");
         }
         self.world.kill(second)?;
         self.world.seed_bug(second, None)?;
         self.world.start(second).await?;
-        self.first.wish_one(3, "/honest")?;
-        self.served("/honest", &GATEWAYS).await?;
+        self.first.wish_one(5, "/honest")?;
+        self.served("/honest", BEHIND_FIRST).await?;
+        // The agent may have what it forged on its disk, and send it once more.
+        self.answered("/honest", BEHIND_SECOND, 200, ASKED_AGAIN).await?;
+        for context in ["/before-forging", "/true"] {
+            self.gone(context, &GATEWAYS).await?;
+        }
         self.settled().await.map(drop)
     }
 
     async fn goes_with_its_origin(&mut self) -> Result<()> {
         self.world.start("cp-1").await?;
         self.world.operator().ok(&["delete", "origin", "pods"])?;
-        self.gone(STEADY).await?;
+        self.gone(STEADY, &GATEWAYS).await?;
         for gateway in GATEWAYS {
             ensure!(self.in_force(gateway).await?.is_none(), "{gateway} has the scope");
         }
@@ -256,18 +310,18 @@ impl Region<'_> {
 
     /// Waits until these gateways answer below this context.
     async fn served(&self, context: &str, gateways: &[&str]) -> Result<()> {
-        self.answered(context, gateways, 200).await
+        self.answered(context, gateways, 200, SOON).await
     }
 
-    /// Waits until no gateway does.
-    async fn gone(&self, context: &str) -> Result<()> {
-        self.answered(context, &GATEWAYS, 404).await
+    /// Waits until none of them does.
+    async fn gone(&self, context: &str, gateways: &[&str]) -> Result<()> {
+        self.answered(context, gateways, 404, SOON).await
     }
 
-    async fn answered(&self, context: &str, gateways: &[&str], status: u16) -> Result<()> {
+    async fn answered(&self, context: &str, gateways: &[&str], status: u16, within: Duration) -> Result<()> {
         for gateway in gateways {
             let url = format!("{}{context}/now", self.world.url(gateway)?);
-            eventually(self.world.client(), &url, &[], SOON, |answer| answer.status == status).await?;
+            eventually(self.world.client(), &url, &[], within, |answer| answer.status == status).await?;
         }
         Ok(())
     }

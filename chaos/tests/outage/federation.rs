@@ -398,7 +398,7 @@ impl Gateway {
 
     /// The status it answers a call of `/API/now` with; 0: it does not answer.
     pub(crate) async fn call(&self, api: &str) -> u16 {
-        let http = self.config.listen.http.as_ref().unwrap();
+        let http = &self.config.listen.http.0[0].address;
         let client = hanse_chaos::Client::new(None).unwrap();
         let answer = client.get(&format!("http://{http}/{api}/now"), &[]).await;
         answer.map_or(0, |answer| answer.status.as_u16())

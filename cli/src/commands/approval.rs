@@ -207,7 +207,7 @@ mod tests {
                     {"region": "us", "apiRevision": "orders-r3", "upstream": "backend"}]}},
                 {"organization": "shop", "binding": "pay", "after": {"environment": "production", "regions": []}},
             ],
-            "warnings": [{"kind": "Binding", "organization": "retail", "name": "old", "field": "spec.exposure", "detail": "it loses requests"}],
+            "warnings": [{"kind": "Binding", "organization": "retail", "name": "old", "field": "spec.environment", "detail": "it loses requests"}],
             "refused": {"type": "urn:hanse:problem:stale", "title": "t", "status": 412, "detail": "D", "remedy": "R"},
         }))
         .unwrap()
@@ -239,7 +239,7 @@ mod tests {
              \x20 now: nothing: there is no such Binding\n\
              \x20 then: in no region of production (served nowhere)\n\
              \n\
-             warning: Binding retail/old: spec.exposure: it loses requests\n\
+             warning: Binding retail/old: spec.environment: it loses requests\n\
              \n\
              an approval would be refused: D (R)";
         assert_eq!(shown(&proposal()), expected);

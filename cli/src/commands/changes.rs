@@ -106,7 +106,7 @@ mod tests {
             "warningsLeftOut": 7,
             "warnings": [
                 {"kind": "Api", "organization": "default", "name": "orders", "field": "spec.a", "detail": "not done"},
-                {"kind": "Environment", "name": "production", "field": "spec.exposure", "detail": "not done"},
+                {"kind": "Environment", "name": "production", "field": "spec.egress", "detail": "not done"},
             ],
         }))
         .unwrap();
@@ -114,7 +114,7 @@ mod tests {
             warnings(&answer.warnings, answer.warnings_left_out).collect::<Vec<_>>(),
             [
                 "warning: Api default/orders: spec.a: not done",
-                "warning: Environment production: spec.exposure: not done",
+                "warning: Environment production: spec.egress: not done",
                 "warning: and 7 more: `hanse describe` shows those of a resource"
             ]
         );

@@ -44,18 +44,17 @@ fn gateways<'a>(agent: &'a AgentShown, region: &'a str) -> Vec<Vec<String>> {
     let row = |gateway: &GatewayShown| {
         let serves: Vec<_> = gateway.scopes.iter().map(|scope| short(scope, region)).collect();
         let more = gateway.scopes_total.map(|total| format!(", {total} in all")).unwrap_or_default();
-        vec![
-            name.clone(),
-            gateway.name.clone(),
-            state(gateway),
-            serves.join(", ") + &more,
-            gateway.urls.join(" "),
-        ]
+        vec![name.clone(), gateway.name.clone(), state(gateway), serves.join(", ") + &more, urls(gateway)]
     };
     match agent.gateways.is_empty() {
         true => vec![vec![name]],
         false => agent.gateways.iter().map(row).collect(),
     }
+}
+
+fn urls(gateway: &GatewayShown) -> String {
+    let internal = gateway.internal_urls.iter().map(|url| format!("{url} (internal)"));
+    gateway.urls.iter().cloned().chain(internal).collect::<Vec<_>>().join(" ")
 }
 
 fn state(gateway: &GatewayShown) -> String {
@@ -99,7 +98,7 @@ mod tests {
                 ]},
                 {"name": "a", "live": true, "leftOut": 2, "gateways": [
                     {"name": "gateway-1", "live": true, "ready": true, "scopes": ["runtime/eu-west/production"],
-                     "scopesTotal": 9, "urls": ["https://api.example.com", "http://10.0.0.7:8080"]},
+                     "scopesTotal": 9, "urls": ["https://api.example.com"], "internalUrls": ["http://10.0.0.7:8080"]},
                     {"name": "gateway-2", "live": true, "ready": false, "notReady": "no configuration yet",
                      "scopes": [], "urls": []},
                 ]},
@@ -129,7 +128,7 @@ mod tests {
 
         AGENT     GATEWAY    STATE                            SERVES                       URLS
         b         gateway-3  ready                            production/pods, production  -
-        a         gateway-1  ready                            production, 9 in all         https://api.example.com http://10.0.0.7:8080
+        a         gateway-1  ready                            production, 9 in all         https://api.example.com http://10.0.0.7:8080 (internal)
         a         gateway-2  not ready: no configuration yet  -                            -
         c (gone)  gateway-4  gone                             -                            -
         d         gateway-5  unknown                          -                            -

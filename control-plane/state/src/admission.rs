@@ -47,7 +47,7 @@ pub struct Admitted {
 pub struct Warning {
     /// The resource that says it.
     pub key: ResourceKey,
-    /// Where: `spec.exposure`.
+    /// Where: `spec.operations[].scopes`.
     pub field: String,
     /// What is not done.
     pub detail: String,

@@ -1,13 +1,16 @@
 //! What an operator says about one gateway: `gateway.toml`.
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+mod listen;
+
+use std::{borrow::Cow, net::IpAddr, path::PathBuf, time::Duration};
 
 use hanse_link::{StoreKey, Wanted};
 use hanse_node::NodeConfig;
 use hanse_runtime::{Cidr, is_public_url};
-use hanse_topology::{Name, Role};
+use hanse_topology::{Exposure, Name, Role};
 use serde::{Deserialize, Serialize};
 
+pub use self::listen::{Advertised, Entries, Entry, Listen};
 use crate::proxy::MOST_LOOKUP_DESCRIPTORS;
 
 /// The largest request body accepted where neither the file nor the Api says less: 16 MiB, enough for API traffic,
@@ -75,10 +78,9 @@ pub struct Config {
     pub workers: Option<usize>,
     /// Addresses to listen on.
     pub listen: Listen,
-    /// Where clients reach the gateway, for those who look at the region: `https://HOST` or `http://HOST`, with the port where it is
-    /// another than the scheme's.
+    /// Where clients reach the gateway, for those who look at the region.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub advertise: Vec<String>,
+    pub advertise: Vec<Advertised>,
     /// Bounds on what clients may do.
     #[serde(default)]
     pub limits: Limits,
@@ -88,26 +90,6 @@ pub struct Config {
     /// One line per request; off unless said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_log: Option<AccessLogTarget>,
-}
-
-/// Listening addresses, `host:port`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Listen {
-    /// Plain HTTP/1.1 for clients.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub http: Option<String>,
-    /// HTTP/1.1 and HTTP/2 over TLS for clients.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub https: Option<String>,
-    /// Whether connections to `http` begin with a PROXY header.
-    #[serde(default)]
-    pub http_proxy_protocol: bool,
-    /// Whether connections to `https` begin with a PROXY header, before TLS.
-    #[serde(default)]
-    pub https_proxy_protocol: bool,
-    /// Health, metrics and a summary of the configuration: keep it on loopback.
-    pub admin: String,
 }
 
 /// A network in CIDR notation, or one address.
@@ -280,7 +262,7 @@ pub enum AccessLogTarget {
 #[error("{key}: {why}")]
 pub struct InvalidConfig {
     /// The key as in the file.
-    pub key: &'static str,
+    pub key: Cow<'static, str>,
     /// What is wrong, and what to write.
     pub why: &'static str,
 }
@@ -288,33 +270,43 @@ pub struct InvalidConfig {
 impl Config {
     /// Refuses values that cannot work.
     pub fn check(&self) -> Result<(), InvalidConfig> {
-        let refuse = |key, why| Err(InvalidConfig { key, why });
+        let refuse = |key: &'static str, why| Err(InvalidConfig { key: key.into(), why });
         if self.agents.is_empty() {
             return refuse("agents", "name at least one agent, \"host:7444\"");
         }
-        if self.listen.http.is_none() && self.listen.https.is_none() {
-            return refuse("listen", "name at least one of http and https, \"0.0.0.0:8080\"");
-        }
+        self.listen.check(!self.trusted_proxies.is_empty())?;
         if self.advertise.len() > MOST_ADVERTISED {
             return refuse("advertise", "name at most 4 URLs: those that most clients use");
         }
-        let is_new = |(at, url): (usize, &String)| !self.advertise[..at].contains(url);
+        let is_new = |(at, told): (usize, &Advertised)| {
+            !self.advertise[..at].iter().any(|earlier| earlier.url == told.url)
+        };
         if !self.advertise.iter().enumerate().all(is_new) {
             return refuse("advertise", "a URL stands there twice: name each once");
         }
-        if !self.advertise.iter().all(|url| is_public_url(url)) {
+        if !self.advertise.iter().all(|told| is_public_url(&told.url)) {
             return refuse(
                 "advertise",
                 "each is https://HOST or http://HOST, in lower case and with at most 200 characters, without a path: \
                  \"https://api.example.com:8443\"",
             );
         }
-        for (key, is_on) in [
-            ("listen.http_proxy_protocol", self.listen.http_proxy_protocol),
-            ("listen.https_proxy_protocol", self.listen.https_proxy_protocol),
-        ] {
-            if is_on && self.trusted_proxies.is_empty() {
-                return refuse(key, "name in trusted_proxies who may say it: \"10.0.0.0/8\"");
+        let has_entry = |exposure| self.listen.entries().any(|(_, _, entry)| entry.exposure == exposure);
+        for told in &self.advertise {
+            match told.exposure {
+                exposure if has_entry(exposure) => {}
+                Exposure::External => {
+                    return refuse(
+                        "advertise",
+                        "a URL is external, and no entry under [listen] is: write { url = \"…\", exposure = \"internal\" }",
+                    );
+                }
+                Exposure::Internal => {
+                    return refuse(
+                        "advertise",
+                        "a URL is internal, and no entry under [listen] is: add one with exposure = \"internal\"",
+                    );
+                }
             }
         }
         if self.workers == Some(0) {

@@ -8,6 +8,7 @@ pub(crate) mod query;
 
 use std::sync::Arc;
 
+use hanse_topology::Exposure;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
 
 use crate::{
@@ -26,6 +27,8 @@ use crate::{
 pub struct Head<'a> {
     /// How the client speaks to us.
     pub protocol: Protocol,
+    /// By which entry it came.
+    pub exposure: Exposure,
     /// From the request line.
     pub method: &'a Method,
     /// From the request line.
@@ -103,7 +106,7 @@ fn examine(table: &RoutingTable, head: &Head<'_>, matched: &mut Matched) -> Resu
     }
     let host = host::of(head.uri, head.headers, head.version).ok_or(Refusal::BadHost)?;
     let path = RequestPath::parse(head.uri.path()).map_err(|error| Refusal::BadPath(error.to_string()))?;
-    let environment = table.environment(head.protocol, &host).ok_or(Refusal::NoRoute)?;
+    let environment = table.environment(head.protocol, head.exposure, &host).ok_or(Refusal::NoRoute)?;
     let served = environment.api(&host, path.canonical()).ok_or(Refusal::NoRoute)?;
     let routes = &*served.routes;
     (matched.served, matched.host) = (Some(served.clone()), routes.place_of(&host));

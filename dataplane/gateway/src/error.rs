@@ -17,8 +17,8 @@ pub enum Error {
     /// An address cannot be bound.
     #[error("cannot listen on {address} (listen.{face})")]
     Listen {
-        /// The face, as in the configuration.
-        face: &'static str,
+        /// The entry, as in the configuration: `https[1]`.
+        face: String,
         /// The address.
         address: String,
         /// Why not.

@@ -21,7 +21,7 @@ use arc_swap::ArcSwap;
 use hanse_link::{InUse, LinkStatus, ProvenVersions, Quarantine, Replicas};
 use hanse_process::{Pulse, Shutdown, sleep_until};
 use hanse_sync::{Changes, ReplicaMap};
-use hanse_topology::{Name, Position, ScopeId};
+use hanse_topology::{Exposure, Name, Position, ScopeId};
 use tokio::{sync::watch, task::JoinError};
 use tracing::{Span, debug, error, info, warn};
 
@@ -29,7 +29,7 @@ use crate::{
     health::Endpoints,
     metrics::{ApiCounters, ApiStats, GatewayMetrics, HostCounters},
     table::{
-        ConnectProfiles, RoutingTable,
+        ConnectProfiles, Protocol, RoutingTable,
         index::{ScopeIndex, WaitsFor},
     },
 };
@@ -82,6 +82,8 @@ pub(crate) struct KeeperHandle {
     pub(crate) table: Arc<ArcSwap<RoutingTable>>,
     /// Where in their lineages the served scopes stand, and what of them cannot be used.
     pub(crate) effective: watch::Receiver<BTreeMap<ScopeId, InUse>>,
+    /// Of these scopes the ones that clients get answers from, at an entry or another.
+    pub(crate) served: watch::Receiver<BTreeSet<ScopeId>>,
     /// Whether there is anything to serve.
     pub(crate) ready: watch::Receiver<Result<(), String>>,
     /// For people.
@@ -99,12 +101,15 @@ pub(crate) struct KeeperHandle {
 struct Published {
     table: Arc<ArcSwap<RoutingTable>>,
     effective: watch::Sender<BTreeMap<ScopeId, InUse>>,
+    served: watch::Sender<BTreeSet<ScopeId>>,
     ready: watch::Sender<Result<(), String>>,
     summary: Arc<ArcSwap<Vec<ScopeSummary>>>,
     endpoints: Endpoints,
     /// Requests by Api. Like endpoints, they outlive what is compiled.
     counters: ApiCounters,
     metrics: Arc<GatewayMetrics>,
+    /// By which ways clients may come in.
+    entries: Arc<[(Protocol, Exposure)]>,
     /// Called when all that is awaited is there for the first time, before any of it is served.
     whole: Arc<dyn Fn() + Send + Sync>,
     /// What is to go wrong in steps.
@@ -120,6 +125,8 @@ struct Keeping {
     counters: ApiCounters,
     /// Of each scope, what tells whether its routes or its listener changed since it was last noted which local routes do not answer.
     places: BTreeMap<ScopeId, u64>,
+    /// The environments that no entry of this gateway serves, and why.
+    dark: BTreeMap<ScopeId, String>,
     /// The scopes differ from what the table in force was made of.
     unpublished: bool,
     /// Tables out of use, until no serving thread looks at them.
@@ -314,6 +321,7 @@ impl Keeping {
             self.retired.push(handle.table.swap(table.clone()));
             // After that: a change waits for nothing that is only told.
             self.note_lost(&table);
+            self.note_dark(&table, &handle.entries);
         }
         if moved || changed {
             self.publish(handle, changed);
@@ -349,7 +357,7 @@ impl Keeping {
 
     /// Compiles what is new of one scope. Whether the table differs.
     fn take_in(&mut self, news: News) -> bool {
-        let News { scope, seen, position, content, held_back } = news;
+        let News { scope, seen, position, root, content, held_back } = news;
         let started = Instant::now();
         let origin = self.origin_of(&scope);
         let counters = &self.counters;
@@ -357,13 +365,14 @@ impl Keeping {
             index: ScopeIndex::counting(scope.clone(), counters.clone()),
             seen,
             position,
+            root,
             unusable: Vec::new(),
             quarantine: Quarantine::default(),
             lost_is_untold: true,
             exceptions: BTreeMap::new(),
             waits_for: WaitsFor::default(),
         });
-        (kept.seen, kept.position) = (seen, position);
+        (kept.seen, kept.position, kept.root) = (seen, position, root);
         kept.index.set_poisoned(held_back.poisoned); // before anything of it is compiled
         let is_allowed_otherwise = kept.index.set_origin(origin, &mut self.profiles);
         let (resources, whole) = match content {
@@ -390,6 +399,20 @@ impl Keeping {
         true
     }
 
+    /// Notes which environments no entry serves, and says so once.
+    fn note_dark(&mut self, table: &RoutingTable, entries: &[(Protocol, Exposure)]) {
+        let dark = table.dark(entries);
+        for (scope, why) in dark.iter().filter(|(scope, _)| !self.dark.contains_key(*scope)) {
+            warn!(%scope, why, "no client gets an answer from this environment here");
+        }
+        self.dark = dark;
+    }
+
+    /// Whether clients get answers from a scope: its environment, or the one that it adds to, is not dark.
+    fn is_served(&self, scope: &ScopeId) -> bool {
+        !self.dark.contains_key(scope.adds_to().as_ref().unwrap_or(scope))
+    }
+
     fn publish(&self, handle: &Published, changed: bool) {
         let scopes = self.scopes.iter().map(|(scope, kept)| kept.gauge(scope)).collect();
         let apis = match changed {
@@ -403,10 +426,16 @@ impl Keeping {
             false => handle.metrics.apis(),
         };
         handle.metrics.serve(apis, scopes);
-        let summary = self.scopes.iter().map(|(scope, kept)| kept.summary(scope)).collect();
+        let summary =
+            self.scopes.iter().map(|(scope, kept)| kept.summary(scope, self.dark.get(scope))).collect();
         handle.summary.store(Arc::new(summary));
         let serves = !self.scopes.keys().all(ScopeId::is_local);
         handle.tell_ready(if serves { Ok(()) } else { Err(NOTHING.to_owned()) });
+        handle.served.send_if_modified(|served| {
+            let now = self.scopes.keys().filter(|scope| self.is_served(scope)).cloned().collect();
+            let before = std::mem::replace(served, now);
+            before != *served
+        });
         // Last: a task that hears of a position may count on its being served.
         let in_use = self.scopes.iter().map(|(scope, kept)| {
             let (position, quarantine) = (kept.position, kept.quarantine.clone());

@@ -21,14 +21,11 @@ mod tries;
 mod upstream;
 mod worker;
 
-use std::{
-    io,
-    net::{SocketAddr, TcpListener},
-    sync::Arc,
-};
+use std::{io, net::TcpListener, sync::Arc};
 
 use arc_swap::ArcSwap;
 use hanse_process::Shutdown;
+use hanse_topology::Exposure;
 use http::HeaderValue;
 use rustls::ServerConfig;
 use tokio::sync::oneshot;
@@ -45,7 +42,7 @@ use crate::{
     access_log::AccessLog,
     config::{Drain, Limits, Network},
     metrics::GatewayMetrics,
-    table::RoutingTable,
+    table::{Protocol, RoutingTable},
 };
 
 /// What serving threads need.
@@ -60,18 +57,12 @@ pub struct DataplaneOptions {
     pub slots: Arc<Slots>,
     /// How it stops.
     pub drain: Drain,
-    /// One socket per thread for plain HTTP, all on one address; empty: none.
-    pub http: Vec<TcpListener>,
-    /// One socket per thread for HTTPS, all on one address; empty: none.
-    pub https: Vec<TcpListener>,
-    /// For HTTPS.
+    /// Where clients come in.
+    pub entries: Vec<BoundEntry>,
+    /// For HTTPS; without it no entry of that protocol is served.
     pub tls: Option<Arc<ServerConfig>>,
     /// The proxies before it.
     pub trusted_proxies: Arc<[Network]>,
-    /// Whether connections for plain HTTP begin with a PROXY header.
-    pub http_proxy_protocol: bool,
-    /// Whether connections for HTTPS begin with a PROXY header.
-    pub https_proxy_protocol: bool,
     /// How this gateway shows itself in `CDN-Loop`.
     pub loop_id: HeaderValue,
     /// One line per request.
@@ -82,21 +73,27 @@ pub struct DataplaneOptions {
     pub abort_on_panic: bool,
 }
 
+/// An address for clients, bound.
+pub struct BoundEntry {
+    /// How clients speak there.
+    pub protocol: Protocol,
+    /// Which environments they find there.
+    pub exposure: Exposure,
+    /// Whether connections begin with a PROXY header.
+    pub proxy_protocol: bool,
+    /// One socket per thread, all on one address.
+    pub sockets: Vec<TcpListener>,
+}
+
 /// Running serving threads.
 pub struct Dataplane {
     threads: Vec<oneshot::Receiver<io::Result<()>>>,
-    /// The address of plain HTTP.
-    pub http: Option<SocketAddr>,
-    /// The address of HTTPS.
-    pub https: Option<SocketAddr>,
 }
 
 impl Dataplane {
     /// Starts one thread per entry of `options.metrics.workers`. They stop with the shutdown, after requests in flight.
     pub fn start(options: DataplaneOptions, shutdown: &Shutdown) -> io::Result<Self> {
-        let address = |sockets: &[TcpListener]| sockets.first().map(TcpListener::local_addr).transpose();
-        let (http_address, https_address) = (address(&options.http)?, address(&options.https)?);
-        let (mut http, mut https) = (options.http.into_iter(), options.https.into_iter());
+        let mut entries = options.entries;
         let mut threads = Vec::new();
         for index in 0..options.metrics.workers.len() {
             let worker = Worker {
@@ -111,13 +108,15 @@ impl Dataplane {
                 metrics: options.metrics.clone(),
                 access_log: options.access_log.clone(),
             };
-            let sockets = worker::Sockets {
-                http: http.next(),
-                http_proxy_protocol: options.http_proxy_protocol,
-                https: https.next(),
-                https_proxy_protocol: options.https_proxy_protocol,
-                tls: options.tls.clone(),
-            };
+            let own = entries.iter_mut().filter_map(|entry| {
+                let BoundEntry { protocol, exposure, proxy_protocol, ref mut sockets } = *entry;
+                let tls = match protocol {
+                    Protocol::Http => None,
+                    Protocol::Https => Some(options.tls.clone()?),
+                };
+                Some(worker::Entry { listener: sockets.pop()?, exposure, proxy_protocol, tls })
+            });
+            let own = own.collect();
             let shutdown = shutdown.clone();
             let abort = options.abort_on_panic;
             let (end, ended) = oneshot::channel();
@@ -125,11 +124,11 @@ impl Dataplane {
                 if abort {
                     worker::abort_on_panic();
                 }
-                let _ = end.send(worker.run(sockets, shutdown)); // the receiver may be gone
+                let _ = end.send(worker.run(own, shutdown)); // the receiver may be gone
             })?;
             threads.push(ended);
         }
-        Ok(Self { threads, http: http_address, https: https_address })
+        Ok(Self { threads })
     }
 
     /// Returns when every thread has stopped, or one has failed.

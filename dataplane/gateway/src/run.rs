@@ -24,6 +24,7 @@ use crate::{
     stored,
 };
 use telling::{Telling, Told};
+pub(crate) use traffic::Bound;
 use traffic::Traffic;
 
 /// Runs a gateway until the shutdown. Serves on threads of its own; everything else runs on the caller's runtime.
@@ -55,7 +56,12 @@ async fn run_proving(
     node.renew_certificate();
 
     let (metrics, slots) = (GatewayMetrics::new(config.worker_count()), Slots::new(shares.upstreams));
-    let (seed, kept) = KeeperSeed::new(node.replicas.clone(), config.environments.clone(), metrics.clone());
+    let (seed, kept) = KeeperSeed::new(
+        node.replicas.clone(),
+        config.environments.clone(),
+        config.listen.faces(),
+        metrics.clone(),
+    );
     let seed = resume(seed, &config, &node);
     let proven = node.proven_versions(proven_after, may_be_held).await;
     let started = async {
@@ -85,8 +91,9 @@ async fn run_proving(
     });
     supervisor.prove("a serving thread", move || metrics.turns(millis(Instant::now())));
     node.shell.ready_by(kept.ready, Result::clone);
-    let own = node.credentials.identity().to_string();
-    node.shell.show(admin::router(own, kept.summary, node.durable.clone(), link, kept.endpoints));
+    let own = node.credentials.clone();
+    let entries = traffic.bound();
+    node.shell.show(admin::router(own, entries, kept.summary, node.durable.clone(), link, kept.endpoints));
 
     traffic.ended().await?;
     node.close().await;
@@ -104,8 +111,8 @@ fn resume(seed: KeeperSeed, config: &Config, node: &JoinedNode) -> KeeperSeed {
 /// Has the agent told what the gateway serves, from now on.
 fn tell(config: &Config, kept: &KeeperHandle, node: &JoinedNode) -> Told {
     let window = TrafficWindow::new(kept.hosts.clone());
-    let (effective, ready) = (kept.effective.clone(), node.shell.readiness.clone());
-    let (telling, told) = Telling::new(config.advertise.clone(), effective, ready, window);
+    let (served, ready) = (kept.served.clone(), node.shell.readiness.clone());
+    let (telling, told) = Telling::new(config.advertise.clone(), served, ready, window);
     node.shell.supervisor.spawn("telling", telling, Telling::run);
     told
 }

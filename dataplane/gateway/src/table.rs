@@ -20,7 +20,7 @@ mod upstream;
 use std::{collections::BTreeMap, sync::Arc};
 
 use hanse_runtime::{Area, Egress, HostPattern, Listener};
-use hanse_topology::{Name, ScopeId};
+use hanse_topology::{Exposure, Name, ScopeId};
 use http::StatusCode;
 
 pub use api::{ApiRoutes, Operation};
@@ -41,7 +41,7 @@ use hosts::HostMap;
 use crate::metrics::{ApiStats, HostStats};
 
 /// How a client speaks to the gateway.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Protocol {
     /// In the clear.
     Http,
@@ -50,6 +50,9 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Http, Self::Https];
+
     /// As in `X-Forwarded-Proto`.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -63,8 +66,44 @@ impl Protocol {
 #[derive(Debug, Default)]
 pub struct RoutingTable {
     environments: Vec<Arc<EnvironmentTable>>,
+    /// What clients find that came by an external entry: no internal environment.
+    external: Hosts,
+    /// What clients find that came by an internal entry.
+    internal: Hosts,
+}
+
+/// Environments by host, as clients of one exposure find them.
+#[derive(Debug, Default)]
+struct Hosts {
     http: HostMap<Arc<EnvironmentTable>>,
     https: HostMap<Arc<EnvironmentTable>>,
+}
+
+impl Hosts {
+    fn of(&self, protocol: Protocol) -> &HostMap<Arc<EnvironmentTable>> {
+        match protocol {
+            Protocol::Http => &self.http,
+            Protocol::Https => &self.https,
+        }
+    }
+
+    /// Gives a host to an environment, or says which one has it.
+    fn claim(
+        &mut self,
+        protocol: Protocol,
+        pattern: &HostPattern,
+        environment: &Arc<EnvironmentTable>,
+    ) -> Option<Arc<EnvironmentTable>> {
+        let hosts = match protocol {
+            Protocol::Http => &mut self.http,
+            Protocol::Https => &mut self.https,
+        };
+        let first = hosts.at(pattern).cloned();
+        if first.is_none() {
+            hosts.set(pattern, Some(environment.clone()));
+        }
+        first
+    }
 }
 
 /// What one scope serves.
@@ -115,7 +154,7 @@ impl Served {
 
 impl RoutingTable {
     /// A table of these scopes. A local one adds to its environment, and serves nothing without that. Of two environments that claim the same
-    /// host the first stays.
+    /// host the first stays. Nothing but this says which environments there are for clients of an entry: none of them asks again.
     pub fn new(scopes: Vec<Arc<ScopeTable>>) -> Self {
         let (locals, controls): (Vec<_>, Vec<_>) =
             scopes.into_iter().partition(|table| table.scope.is_local());
@@ -128,20 +167,39 @@ impl RoutingTable {
         let mut table = Self::default();
         for environment in &environments {
             let Some(listener) = &environment.control().listener else { continue };
-            for (accepts, hosts) in [(listener.http, &mut table.http), (listener.https, &mut table.https)] {
-                for pattern in listener.hosts.iter().filter(|_| accepts) {
-                    match hosts.at(pattern) {
-                        None => hosts.set(pattern, Some(environment.clone())),
-                        Some(first) => tracing::warn!(
-                            scope = %environment.scope(), ?pattern, first = %first.scope(),
-                            "two environments claim one host on this gateway; the first keeps it"
-                        ),
-                    }
+            for protocol in Protocol::ALL.into_iter().filter(|protocol| accepts(listener, *protocol)) {
+                for pattern in &listener.hosts {
+                    table.claim(protocol, pattern, listener.exposure, environment);
                 }
             }
         }
         table.environments = environments;
         table
+    }
+
+    /// Gives a host to an environment at every entry that serves it.
+    fn claim(
+        &mut self,
+        protocol: Protocol,
+        pattern: &HostPattern,
+        exposure: Exposure,
+        environment: &Arc<EnvironmentTable>,
+    ) {
+        let mut told: Option<Arc<EnvironmentTable>> = None;
+        for entry in Exposure::ALL.into_iter().filter(|entry| exposure.is_served_at(*entry)) {
+            let hosts = match entry {
+                Exposure::External => &mut self.external,
+                Exposure::Internal => &mut self.internal,
+            };
+            let Some(first) = hosts.claim(protocol, pattern, environment) else { continue };
+            if !told.as_ref().is_some_and(|told| Arc::ptr_eq(told, &first)) {
+                tracing::warn!(
+                    scope = %environment.scope(), ?pattern, first = %first.scope(), entries = %entry,
+                    "two environments claim one host on this gateway; the first keeps it"
+                );
+            }
+            told = Some(first);
+        }
     }
 
     /// Where gateways may connect, by environment. An environment without a Listener is not in it.
@@ -158,13 +216,33 @@ impl RoutingTable {
         !self.environments.is_empty()
     }
 
-    /// The environment for `host` (lower case, no port).
-    pub fn environment(&self, protocol: Protocol, host: &str) -> Option<&Arc<EnvironmentTable>> {
-        let hosts = match protocol {
-            Protocol::Http => &self.http,
-            Protocol::Https => &self.https,
-        };
-        hosts.find(host, Some).map(|(_, environment)| environment)
+    /// The environment for `host` (lower case, no port), for a client that came by an entry of that exposure.
+    pub fn environment(
+        &self,
+        protocol: Protocol,
+        exposure: Exposure,
+        host: &str,
+    ) -> Option<&Arc<EnvironmentTable>> {
+        self.hosts(exposure).of(protocol).find(host, Some).map(|(_, environment)| environment)
+    }
+
+    fn hosts(&self, exposure: Exposure) -> &Hosts {
+        match exposure {
+            Exposure::External => &self.external,
+            Exposure::Internal => &self.internal,
+        }
+    }
+
+    /// The environments that none of these entries serves, each with the reason.
+    pub fn dark(&self, entries: &[(Protocol, Exposure)]) -> BTreeMap<ScopeId, String> {
+        let dark = self.environments.iter().filter_map(|environment| {
+            let listener = environment.control().listener.as_ref()?;
+            let is_served_at = |(protocol, entry): &(Protocol, Exposure)| {
+                accepts(listener, *protocol) && listener.exposure.is_served_at(*entry)
+            };
+            (!entries.iter().any(is_served_at)).then(|| (environment.scope().clone(), lacks(listener)))
+        });
+        dark.collect()
     }
 
     /// For each host at which a route of a local scope does not answer, why.
@@ -189,10 +267,33 @@ impl RoutingTable {
         let listener = environment.control().listener.as_ref();
         let mut accepted = listener.into_iter().flat_map(|listener| &listener.hosts);
         accepted.any(|accepted| {
-            let keeps = |hosts: &HostMap<Arc<EnvironmentTable>>| {
-                hosts.at(accepted).is_some_and(|found| Arc::ptr_eq(found, environment))
-            };
-            accepted.common(pattern).is_some() && (keeps(&self.http) || keeps(&self.https))
+            let mut all = Exposure::ALL.into_iter().flat_map(|exposure| {
+                let hosts = self.hosts(exposure);
+                Protocol::ALL.map(|protocol| hosts.of(protocol))
+            });
+            accepted.common(pattern).is_some()
+                && all.any(|hosts| hosts.at(accepted).is_some_and(|found| Arc::ptr_eq(found, environment)))
         })
     }
 }
+
+fn accepts(listener: &Listener, protocol: Protocol) -> bool {
+    match protocol {
+        Protocol::Http => listener.http,
+        Protocol::Https => listener.https,
+    }
+}
+
+/// What a gateway lacks that serves an environment with this listener at no entry.
+fn lacks(listener: &Listener) -> String {
+    let protocols = Protocol::ALL.into_iter().filter(|protocol| accepts(listener, *protocol));
+    let protocols: Vec<_> = protocols.map(Protocol::as_str).collect();
+    let internal = match listener.exposure {
+        Exposure::Internal => "an internal",
+        Exposure::External => "an",
+    };
+    format!("it needs {internal} entry under [listen], for {}", protocols.join(" or "))
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use hanse_proto::runtime::{self, operation_security, resource::Kind, security::Scheme};
 use hanse_runtime::{Cidr, EndpointUrl, Origin, ResourceKind};
-use hanse_topology::{Name, ScopeId};
+use hanse_topology::{Exposure, Name, ScopeId};
 use prost::Message as _;
 
 use crate::table::{ConnectProfiles, Protocol, RoutingTable, digest, index::ScopeIndex};
@@ -217,7 +217,17 @@ pub(crate) fn table(resources: Vec<(Arc<str>, Bytes)>) -> RoutingTable {
 }
 
 /// Both protocols.
-pub(crate) const PROTOCOLS: [Protocol; 2] = [Protocol::Http, Protocol::Https];
+pub(crate) const PROTOCOLS: [Protocol; 2] = Protocol::ALL;
+
+/// The ways into a gateway that has external entries only.
+pub(crate) const EXTERNAL: [(Protocol, Exposure); 2] =
+    [(Protocol::Http, Exposure::External), (Protocol::Https, Exposure::External)];
+
+/// A listener of an internal environment.
+pub(crate) fn internal_listener(environment: &str, hostnames: &[&str]) -> (Arc<str>, Bytes) {
+    let hostnames = hostnames.iter().map(|&name| name.to_owned()).collect();
+    listening(environment, runtime::Listener { hostnames, internal: true, ..Default::default() })
+}
 
 /// A Route whose Upstream is called so ends what compiles it, in the way that the rest of the name says.
 pub(crate) const DEADLY: &str = "/deadly-";

@@ -22,10 +22,10 @@ pub use joining_key::{forget_joining_key, joining_key};
 pub use listener::{ADMIN_CONNECTIONS, Bounds, Listener, ListenerMetrics, Ports};
 pub use peer::{Peer, PeerKeys};
 pub use pki::{
-    Authority, Chain, Credentials, EndorsedRoot, Held, KeyDigest, KeyDir, KeyPair, Live, LiveAuthority,
-    LiveCredentials, LiveTrust, NoIdentity, PkiError, RecoveryPairs, Refused, Rotation, SanName, Seal, Tier,
-    ToldRoots, TrustAnchor, TrustBundle, Validity, WrappedAs, check_public_key, identity_of, is_signed_by,
-    key_digest, public_key_from_pem, wrap_key,
+    Authority, Chain, Credentials, EndorsedRoot, Environments, Held, KeyDigest, KeyDir, KeyPair, Live,
+    LiveAuthority, LiveCredentials, LiveTrust, MAX_ENVIRONMENTS, NoIdentity, PkiError, RecoveryPairs,
+    Refused, Rotation, SanName, Seal, Tier, ToldRoots, TrustAnchor, TrustBundle, Validity, WrappedAs,
+    check_public_key, environments_of, identity_of, is_signed_by, key_digest, public_key_from_pem, wrap_key,
 };
 pub use renewal::{
     ExpiryMetrics, Issuers, Issuing, RenewError, Renewal, renew_authority, renew_credentials, renew_from,

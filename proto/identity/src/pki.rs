@@ -5,6 +5,7 @@
 
 mod authority;
 mod credentials;
+mod environments;
 mod files;
 mod held;
 mod identity;
@@ -22,6 +23,7 @@ use std::path::PathBuf;
 
 pub use authority::{Authority, SanName, Tier};
 pub use credentials::Credentials;
+pub use environments::{Environments, MAX_ENVIRONMENTS, environments_of};
 pub use held::Held;
 pub use identity::{NoIdentity, identity_of};
 pub use key_dir::{KeyDir, Seal};

@@ -1,4 +1,4 @@
-//! A relay that forges what it passes on, for tests of dev builds: `HANSE_SEEDED_BUG=forge-local-head`.
+//! An agent that forges what it passes on, as the seeded bug `forge-local-head`.
 
 use hanse_process::seeded;
 use hanse_sync::{Prepared, Replica};

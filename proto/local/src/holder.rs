@@ -7,9 +7,10 @@
 use std::time::{Duration, Instant};
 
 use hanse_identity::KeyDigest;
+use hanse_process::seeded;
 use hanse_topology::{Lineage, LineageOrder, Position};
 
-use crate::{head, seeded::seeded};
+use crate::head;
 
 /// How long the content may differ from the wish before a holder that stopped takes over: the one that publishes had the same change in
 /// far less.

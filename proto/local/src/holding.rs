@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use hanse_identity::{KeyDigest, LiveAuthority, PkiError};
 use hanse_link::{HeldHead, Replicas};
-use hanse_process::{Shutdown, sleep_until, telemetry};
+use hanse_process::{Shutdown, seeded, sleep_until, telemetry};
 use hanse_sync::{AdvanceError, Changes, Heads as _, MAX_LOCAL_BYTES, MAX_LOCAL_KEYS, Replica, Size};
 use hanse_topology::{Position, ScopeId};
 use tokio::sync::watch;
@@ -18,7 +18,6 @@ use tracing::{debug, error, info, warn};
 use crate::{
     Origins, head,
     holder::{Draw, Holder, Publication, Reason, Seen, Step, outranks},
-    seeded::seeded,
 };
 
 /// The greatest part of a pause that is drawn.

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use hanse_identity::LiveTrust;
 use hanse_link::Replicas;
-use hanse_process::Shutdown;
+use hanse_process::{Shutdown, seeded};
 use hanse_runtime::{Origin, Resource, ResourceKind, check, origin_key};
 use hanse_sync::{Changes, Heads as _, Replica, ReplicaMap, Seen};
 use hanse_topology::{Name, ScopeId};
@@ -134,7 +134,9 @@ impl OriginKeeper {
             let before = known.clone();
             known.retain(|scope, _| stays(scope));
             for (scope, origin) in changed.values().flat_map(|found| &found.origins) {
-                if let Some(origin) = origin {
+                let Some(origin) = origin else { continue };
+                let names_fewer = |before: &Arc<Origin>| before.holders.len() > origin.holders.len();
+                if !(seeded("keep-holders") && known.get(scope).is_some_and(names_fewer)) {
                     known.insert(scope.clone(), origin.clone());
                 }
             }
@@ -143,6 +145,12 @@ impl OriginKeeper {
             }
             *known != before
         });
+        if seeded("drop-origin") {
+            // A change of an Origin is taken for its end.
+            for scope in changed.values().flat_map(|found| found.origins.keys()) {
+                self.replicas.remove(scope);
+            }
+        }
     }
 
     /// Drops what is held of local scopes without an Origin. It looks at what is there, and not at what changed: a subscriber may have

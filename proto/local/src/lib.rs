@@ -21,7 +21,6 @@ mod holding;
 mod keeper;
 mod merge;
 mod origins;
-mod seeded;
 
 #[cfg(test)]
 mod testbed;

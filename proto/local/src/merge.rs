@@ -12,12 +12,12 @@
 use std::sync::Arc;
 
 use hanse_link::Replicas;
-use hanse_process::Shutdown;
+use hanse_process::{Shutdown, seeded};
 use hanse_sync::{AdvanceError, Heads, HeldHead, Prepared, Replica, ReplicaMap};
 use hanse_topology::{Position, ScopeId};
 use tracing::{debug, warn};
 
-use crate::{HoldingHandle, Origins, forge::forged, seeded::seeded};
+use crate::{HoldingHandle, Origins, forge::forged};
 
 /// What one link brings. A clone goes on where one that ended stopped.
 #[derive(Debug, Clone)]

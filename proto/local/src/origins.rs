@@ -7,13 +7,14 @@ use std::{
 };
 
 use hanse_identity::{KeyDigest, LiveTrust, Refused};
+use hanse_process::seeded;
 use hanse_runtime::Origin;
 use hanse_sync::{ContentRoot, Disbelief, HeadSignature, Heads};
 use hanse_topology::{Identity, Lineage, Name, Position, ScopeId};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
-use crate::{head, seeded::seeded};
+use crate::head;
 
 /// The Origins that a node knows, by the local scope of each. Cloning shares them.
 #[derive(Clone)]
@@ -73,7 +74,7 @@ impl Origins {
     /// Whether a lineage counts that this key is said to have started; else why not.
     pub(crate) fn counts(&self, scope: &ScopeId, lineage: &Lineage, key: &KeyDigest) -> Result<(), String> {
         let origin = self.held_by(scope, key)?;
-        match head::may_have_started(lineage, key, origin.made_at_ms) {
+        match head::may_have_started(lineage, key, origin.made_at_ms) || seeded("believe-deleted") {
             true => Ok(()),
             false => Err("its lineage is of another holder, or of an Origin that was deleted".to_owned()),
         }
@@ -146,7 +147,9 @@ impl Heads for Origins {
     ) -> Result<(), Disbelief> {
         // First what costs little: any node may send any signature.
         self.is_holders(scope, position, signature).map_err(Disbelief::Unknown)?;
-        match head::verify(scope, position, root, signature) || seeded("judge-nothing") {
+        let is_of = |scope: &ScopeId| head::verify(scope, position, root, signature);
+        let is_of_any = || self.shared.known.read().keys().any(is_of);
+        match is_of(scope) || seeded("judge-nothing") || (seeded("mix-origins") && is_of_any()) {
             true => Ok(()),
             false => Err(Disbelief::Forged("its signature does not fit it".to_owned())),
         }

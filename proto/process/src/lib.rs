@@ -27,7 +27,7 @@ pub use descriptors::{raise_descriptor_limit, share_of};
 pub use due::sleep_until;
 pub use metrics::Metrics;
 pub use pulse::{Hung, Pulse};
-pub use seeded::seeded;
+pub use seeded::{bring_back, seeded};
 pub use serve::{BindError, bind, drain};
 pub use shutdown::{Shutdown, ShutdownTrigger};
 pub use supervisor::{Running, Supervisor};

@@ -1,7 +1,7 @@
 //! What an environment accepts.
 
 use hanse_proto::runtime;
-use hanse_topology::Name;
+use hanse_topology::{Exposure, Name};
 
 use crate::{Egress, Grants, HostPattern, Unusable, regions};
 
@@ -12,6 +12,8 @@ pub struct Listener {
     pub http: bool,
     /// Requests over TLS.
     pub https: bool,
+    /// At which addresses of a gateway it is served.
+    pub exposure: Exposure,
     /// The hosts it answers to.
     pub hosts: Vec<HostPattern>,
     /// Where its gateways may connect.
@@ -27,6 +29,7 @@ impl Listener {
         Ok(Self {
             http: listener.http,
             https: listener.https,
+            exposure: if listener.internal { Exposure::Internal } else { Exposure::External },
             hosts: HostPattern::parse_all("hostnames", &listener.hostnames)?,
             egress: Egress::from_wire(listener.egress.as_ref()).map_err(|bad| bad.within("egress"))?,
             grants: Grants::read(&listener.grants)?,

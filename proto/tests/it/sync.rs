@@ -92,6 +92,7 @@ fn serving() -> Serving {
         not_ready: "draining".into(),
         ready: true,
         tunnels: vec!["gateway-1.example:7447".into()],
+        internal_urls: vec!["https://10.0.0.7:8443".into()],
     }
 }
 

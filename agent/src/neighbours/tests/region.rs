@@ -10,7 +10,7 @@ use hanse_proto::{
 use serde_json::json;
 
 use super::*;
-use crate::gateways::Admitted;
+use crate::{RegionPage, gateways::Admitted};
 
 /// How soon a gateway's coming and going is known everywhere, in each round. The spacing of reports and looks takes up to half of it.
 const KNOWN_WITHIN: Duration = Duration::from_secs(1);
@@ -48,7 +48,7 @@ impl Gateway {
             service: Service::Sync,
         };
         let report = || {
-            let serving = serving(&[RUNTIME.to_owned()], &["https://g.example".to_owned()], &Ok(()));
+            let serving = serving(&[RUNTIME.to_owned()], (&["https://g.example".to_owned()], &[]), &Ok(()));
             let facts = Facts { serving: nested::to_bytes(&serving), ..Facts::default() };
             let row = TrafficRow { environment: "production".into(), host: "*".into(), requests: 50 };
             let traffic = nested::to_bytes(&Traffic { rows: vec![row] });
@@ -164,6 +164,47 @@ async fn a_gateway_that_comes_or_goes_is_known_at_all_agents_without_the_control
     for agent in [&mut a, &mut b, &mut c] {
         agent.stop().await;
     }
+}
+
+#[tokio::test]
+async fn a_watcher_fires_when_a_gateway_comes_or_goes_and_sees_what_the_page_answers() {
+    let world = World::new().await;
+    let (mut a, mut b) = (world.agent("a"), world.agent("b"));
+    let gateway_of = |agent: &Agent| Gateway::of(agent, &format!("g-{}", agent.config.name));
+    let gateways = [gateway_of(&a), gateway_of(&b)];
+    world.publish(1, &[(&a, a.key), (&b, b.key)], &a);
+    world.name_relays(2, &[(&a, false), (&b, true)]);
+    let mut watcher = a.start_observed().await;
+    b.start();
+    a.region_until("told by the relay", |page| page["relays"][0]["ageSeconds"].is_u64()).await;
+    // One is heard by the agent itself, and the other by the relay.
+    for gateway in gateways {
+        let mut running = None;
+        for live in [true, false] {
+            match live {
+                true => running = Some(gateway.start(&world)),
+                false => drop(running.take()),
+            }
+            let is_shown = |page: &RegionPage| {
+                let mut all = page.agents.iter().flat_map(|agent| &agent.gateways);
+                all.any(|shown| shown.name == gateway.identity.name.as_str() && shown.live == live)
+            };
+            let shown = async {
+                loop {
+                    let page = watcher.page();
+                    if is_shown(&page) {
+                        return page;
+                    }
+                    watcher.changed().await;
+                }
+            };
+            let shown = timeout(SOON, shown).await.expect("it fires");
+            let answered: RegionPage = serde_json::from_value(a.page_at("/region").await).unwrap();
+            assert_eq!(answered.agents, shown.agents);
+        }
+    }
+    a.stop().await;
+    b.stop().await;
 }
 
 #[tokio::test]

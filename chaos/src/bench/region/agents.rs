@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use hanse_agent::{Addresses, Config, Error, Replicas, Wish, Wishes, run_with_hub};
+use hanse_agent::{Addresses, Config, Error, Observed, RegionWatcher, Replicas, Wish, Wishes, run_observed};
 use hanse_process::{ShutdownTrigger, WallClock};
 use hanse_topology::ScopeId;
 use tokio::{
@@ -30,7 +30,7 @@ pub(super) struct InProcess {
 }
 
 struct Running {
-    hub: Replicas,
+    seen: Observed,
     stop: ShutdownTrigger,
     task: JoinHandle<Result<(), Error>>,
 }
@@ -44,14 +44,14 @@ impl InProcess {
     /// Starts it; returns when it has its store open.
     async fn start(mut self) -> Result<Self> {
         let (stop, shutdown) = ShutdownTrigger::new();
-        let (opened, hub) = oneshot::channel();
+        let (observer, seen) = oneshot::channel();
         let (config, wishes) = (self.config.clone(), self.wishes.subscribe());
-        let task = tokio::spawn(run_with_hub(config, WallClock::system(), wishes, opened, shutdown));
-        let Ok(hub) = hub.await else {
+        let task = tokio::spawn(run_observed(config, WallClock::system(), wishes, observer, shutdown));
+        let Ok(seen) = seen.await else {
             task.await?.with_context(|| format!("{} does not start", self.config.name))?;
             bail!("{} ended", self.config.name);
         };
-        self.running = Some(Running { hub, stop, task });
+        self.running = Some(Running { seen, stop, task });
         Ok(self)
     }
 
@@ -61,6 +61,11 @@ impl InProcess {
             task.await?.with_context(|| format!("{} does not end", self.config.name))?;
         }
         Ok(self)
+    }
+
+    /// What it knows of its region, while it runs.
+    pub(super) fn region(&self) -> Option<RegionWatcher> {
+        self.running.as_ref().map(|running| running.seen.region.clone())
     }
 
     /// Its source wishes for the content after this change.
@@ -106,7 +111,8 @@ pub(super) async fn stop_all(agents: &mut Vec<InProcess>) -> Result<()> {
 /// Waits, from before a wish on, until every agent holds what it says. When the last one did.
 pub(super) fn all_hold(agents: &[InProcess], scope: &ScopeId, change: u64) -> JoinSet<Result<Instant>> {
     let wanted = content(change);
-    let hubs = agents.iter().filter_map(|agent| agent.running.as_ref()).map(|running| running.hub.clone());
+    let hubs =
+        agents.iter().filter_map(|agent| agent.running.as_ref()).map(|running| running.seen.replicas.clone());
     let holding = hubs.map(|hub| {
         let (scope, wanted) = (scope.clone(), wanted.clone());
         async move {

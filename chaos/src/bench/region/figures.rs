@@ -3,8 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::live::Took;
 use crate::{bench::ms, percentile};
 
 /// The resources of each local scope.
@@ -13,7 +14,7 @@ const RESOURCES: usize = 10;
 const RESOURCE_BYTES: usize = 250;
 
 /// What is measured of a region. Where one way of measuring has no such figure, there is none.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Figures {
     pub(super) agents: usize,
     /// Of an agent that is neither relay nor holder: one to a control node, and two to each relay, to follow it and to watch the region.
@@ -32,7 +33,15 @@ pub(super) struct Figures {
     /// From a wish at a holder until every agent holds it.
     pub(super) change_to_all_p50_ms: f64,
     pub(super) change_to_all_p99_ms: f64,
-    /// The same, of a change right after a relay was killed.
+    /// From when a gateway comes or goes until every agent shows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) live_to_all_p50_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) live_to_all_max_ms: Option<f64>,
+    /// How late a gateway came or went at worst. The two figures before count it in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) live_late_ms: Option<f64>,
+    /// As of a local change, of one right after a relay was killed.
     pub(super) relay_killed_change_to_all_ms: f64,
     /// From the kill until every agent follows three relays again.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -49,6 +58,13 @@ impl Figures {
         took.sort_unstable();
         self.change_to_all_p50_ms = ms(percentile(&took, 50));
         self.change_to_all_p99_ms = ms(percentile(&took, 99));
+    }
+
+    /// Notes how long changes of live gateways took.
+    pub(super) fn note_live(&mut self, Took { to_all, late }: &Took) {
+        self.live_to_all_p50_ms = Some(ms(percentile(to_all, 50)));
+        self.live_to_all_max_ms = Some(ms(percentile(to_all, 100)));
+        self.live_late_ms = Some(ms(*late));
     }
 }
 

@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::{
     Figures, RELAYS, RegionOptions,
     agents::{InProcess, all_hold, last_of, listen, start_all, stop_all},
-    say, sockets,
+    live, say, sockets,
 };
 use crate::{
     Role, World, WorldOptions,
@@ -67,6 +67,9 @@ pub(super) async fn measure(options: &RegionOptions) -> Result<Figures> {
         tokio::time::sleep(PAUSE).await;
     }
     figures.note_changes(took);
+
+    say("gateways come and go");
+    figures.note_live(&region.live(options).await?);
 
     say("a relay is killed");
     let killed = region.relays().await?.pop_last().context("a relay")?.0;
@@ -139,6 +142,15 @@ impl Running {
         let wished = Instant::now();
         self.agents[scope].wish(&self.scopes[scope], self.change);
         Ok(last_of(moments).await?.saturating_duration_since(wished))
+    }
+
+    /// Gateways come at agents that hold no scope, and go: how long until every agent shows it.
+    async fn live(&self, options: &RegionOptions) -> Result<live::Took> {
+        let relays = self.relays().await?.into_iter();
+        let url = |address| format!("http://{}/region", spec::at(address, spec::AGENT_ADMIN));
+        let relays = relays.map(|(name, address)| (name, url(address))).collect();
+        let (client, ca_file) = (self.world.client(), self.world.ca_file());
+        live::measure(&self.agents, relays, client, &ca_file, (options.gateways, options.scopes)).await
     }
 
     /// Waits until every agent follows every relay, of which none is dead.

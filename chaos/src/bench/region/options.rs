@@ -12,6 +12,8 @@ use super::RELAYS;
 const MOST_AGENTS: usize = 240;
 /// The most simulated agents. Each link is a session with a hub of its own, about 30 KB.
 const MOST_SIMULATED: usize = 5_000;
+/// The most gateways that come and go: a change is made every 1.07 s.
+const MOST_GATEWAYS: usize = 100;
 /// The most local scopes: Origins of one region and environment are at most 16.
 const MOST_SCOPES: usize = 16;
 
@@ -33,9 +35,15 @@ pub struct RegionArgs {
     /// Changes measured; default 100 (quick: 10)
     #[arg(long, value_name = "N")]
     pub changes: Option<usize>,
+    /// Gateways that come, and then go; default 10 (quick: 2)
+    #[arg(long, value_name = "N")]
+    pub gateways: Option<usize>,
     /// Seconds without a change in which bytes are counted; default 20 (quick: 2)
     #[arg(long, value_name = "N")]
     pub idle: Option<u64>,
+    /// The simulated agents alone: what the command runs in a process of its own, so that their memory is in no other figure
+    #[arg(long, hide = true)]
+    pub only_simulated: bool,
 }
 
 /// The options with their defaults filled in.
@@ -46,6 +54,7 @@ pub(super) struct RegionOptions {
     pub(super) simulated: usize,
     pub(super) scopes: usize,
     pub(super) changes: usize,
+    pub(super) gateways: usize,
     pub(super) idle_seconds: u64,
 }
 
@@ -58,6 +67,7 @@ impl RegionOptions {
             simulated: args.simulated.unwrap_or(or(50, 1_000)),
             scopes: args.scopes,
             changes: args.changes.unwrap_or(or(10, 100)),
+            gateways: args.gateways.unwrap_or(or(2, 10)),
             idle_seconds: args.idle.unwrap_or(if args.quick { 2 } else { 20 }),
         };
         let least = RELAYS + options.scopes + 1;
@@ -70,10 +80,24 @@ impl RegionOptions {
                 "--{option} must be {least} to {most}: {RELAYS} relays, a holder for each scope, and others"
             );
         }
+        ensure!((1..=MOST_GATEWAYS).contains(&options.gateways), "--gateways must be 1 to {MOST_GATEWAYS}");
         for (option, value) in [("changes", options.changes as u64), ("idle", options.idle_seconds)] {
             ensure!(value > 0, "--{option} must be at least 1");
         }
         Ok(options)
+    }
+
+    /// The command line that measures the simulated agents alone, as much of them as these options say.
+    pub(super) fn only_simulated(&self) -> Vec<String> {
+        let numbers = [
+            ("--simulated", self.simulated as u64),
+            ("--scopes", self.scopes as u64),
+            ("--changes", self.changes as u64),
+            ("--idle", self.idle_seconds),
+        ];
+        let words = ["bench", "region", "--only-simulated"].map(str::to_owned);
+        let numbers = numbers.into_iter().flat_map(|(option, value)| [option.to_owned(), value.to_string()]);
+        words.into_iter().chain(numbers).collect()
     }
 
     pub(super) fn idle(&self) -> Duration {
@@ -86,7 +110,16 @@ mod tests {
     use super::*;
 
     fn args() -> RegionArgs {
-        RegionArgs { quick: false, agents: None, simulated: None, scopes: 8, changes: None, idle: None }
+        RegionArgs {
+            quick: false,
+            agents: None,
+            simulated: None,
+            scopes: 8,
+            changes: None,
+            gateways: None,
+            idle: None,
+            only_simulated: false,
+        }
     }
 
     #[test]
@@ -102,6 +135,8 @@ mod tests {
             RegionArgs { scopes: 0, ..args() },
             RegionArgs { scopes: MOST_SCOPES + 1, ..args() },
             RegionArgs { changes: Some(0), ..args() },
+            RegionArgs { gateways: Some(0), ..args() },
+            RegionArgs { gateways: Some(MOST_GATEWAYS + 1), ..args() },
             RegionArgs { idle: Some(0), ..args() },
         ] {
             assert!(RegionOptions::of(&refused).is_err(), "{refused:?}");

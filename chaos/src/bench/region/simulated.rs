@@ -3,9 +3,12 @@
 
 mod region;
 
-use std::time::{Duration, Instant};
+use std::{
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 
 use super::{Figures, RELAYS, RegionOptions};
 use crate::{bench::ms, process::resident_bytes};
@@ -19,6 +22,19 @@ const SETTLED: Duration = Duration::from_secs(3);
 /// The streams of an agent that are not simulated: one to a control node, and one to each relay that tells it of the region. A relay has
 /// one less, and serves one to every other agent.
 const UNSIMULATED: usize = RELAYS + 1;
+
+/// Measures in a process of its own: what this one held would be in the memory of the real agents, which share its process.
+pub(super) async fn measure_apart(options: &RegionOptions) -> Result<Figures> {
+    let output = tokio::process::Command::new(std::env::current_exe()?)
+        .args(options.only_simulated())
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .kill_on_drop(true)
+        .output()
+        .await?;
+    ensure!(output.status.success(), "measuring the simulated agents ended with {}", output.status);
+    serde_json::from_slice(&output.stdout).context("the figures of the simulated agents")
+}
 
 /// Measures.
 pub(super) fn measure(options: &RegionOptions) -> Result<Figures> {
@@ -67,9 +83,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn figures_come_back_from_the_other_process() {
+        let figures = Figures { agents: 3, change_to_all_p50_ms: 2.0, ..Figures::default() };
+        let line = serde_json::to_string(&figures).unwrap();
+        assert_eq!(serde_json::from_str::<Figures>(&line).unwrap(), figures);
+    }
+
+    #[test]
     fn a_simulated_region_has_every_figure() {
-        let options =
-            RegionOptions { quick: true, agents: 12, simulated: 20, scopes: 2, changes: 5, idle_seconds: 2 };
+        let options = RegionOptions {
+            quick: true,
+            agents: 12,
+            simulated: 20,
+            scopes: 2,
+            changes: 5,
+            gateways: 1,
+            idle_seconds: 2,
+        };
         let figures = measure(&options).unwrap();
         // From a holder to a relay, and from there to the others.
         assert_eq!((figures.change_to_all_p50_ms, figures.relay_killed_change_to_all_ms), (2.0, 2.0));

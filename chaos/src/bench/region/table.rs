@@ -15,7 +15,7 @@ pub(super) fn table(region: &Region) -> String {
     );
     let mut row = |what: &str, figure: &dyn Fn(&Figures) -> Option<String>| {
         let cell = |figures| figure(figures).unwrap_or_else(|| "–".to_owned());
-        text += &format!("{what:<52} {:>12} {:>12}\n", cell(&region.measured), cell(&region.simulated));
+        text += &format!("{what:<52} {:>12} {:>13}\n", cell(&region.measured), cell(&region.simulated));
     };
     let megabytes = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
     let kilobytes = |bytes: f64| format!("{:.1} kB/s", bytes / 1e3);
@@ -30,6 +30,9 @@ pub(super) fn table(region: &Region) -> String {
     row("bytes of a relay, nothing changes", &|it| Some(kilobytes(it.idle_bytes_per_second_per_relay)));
     row("local change → all agents, p50", &|it| Some(time(it.change_to_all_p50_ms)));
     row("local change → all agents, p99", &|it| Some(time(it.change_to_all_p99_ms)));
+    let live = |figure: Option<f64>| Some(figure.map_or_else(|| "not simulated".to_owned(), time));
+    row("a gateway comes or goes → all agents, p50", &|it| live(it.live_to_all_p50_ms));
+    row("a gateway comes or goes → all agents, greatest", &|it| live(it.live_to_all_max_ms));
     row("a relay is killed: the next change → all agents", &|it| {
         Some(time(it.relay_killed_change_to_all_ms))
     });

@@ -1,26 +1,86 @@
-//! Many changes of local Routes at one agent, and when each gateway serves them.
+//! Many changes of local Routes at one agent: when each gateway serves them, and when it serves no more what they took back.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use hanse_chaos::{Client, World, percentile};
-use tokio::{sync::watch, task::JoinSet, time::sleep};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{sleep, sleep_until},
+};
 
-use super::{SOON, Source};
+use super::{SOON, Source, canary::Canary};
 use crate::say;
 
-/// Rounds of changes, of which one must keep to the bound: a machine that is busy with something else delays a change, too.
+/// Rounds of changes at most: see [`Verdict`].
 const ROUNDS: usize = 3;
 /// Changes of a round, without a control plane.
 const CHANGES: usize = 200;
 /// Between two changes: longer than the test origin takes to look again, so that each is a revision of its own.
 const CHANGE_EVERY: Duration = Duration::from_millis(65);
-/// How soon 99 of 100 changes are served by each gateway.
+/// How soon the slowest gateway serves 99 of 100 changes, and answers no more by what they took back.
 const SERVED_WITHIN: Duration = Duration::from_secs(1);
+/// The canary wakes so late only where processes wait for a processor. A change waits for one at the agent that publishes, at the other
+/// agent, at its gateway and at the client, and several times at some: ten such waits are the whole bound.
+const LATE: Duration = Duration::from_millis(100);
 /// Routes at a time. A change gives one of them another context, so a context is served for about four seconds.
 const ROUTES: usize = 64;
 /// Between two questions to a gateway: the error of a single figure.
 const POLL: Duration = Duration::from_millis(8);
+
+/// What becomes of a round.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// The bound was kept.
+    Kept,
+    /// The bound was broken while the machine was late. Whether Hanse was slow cannot be told, so there is another round.
+    ///
+    /// A round is not repeated for any other reason. A gateway that is slow now and then would keep the bound in one of several rounds.
+    Unknown,
+    /// The bound was broken, and the machine was not late.
+    Broken,
+}
+
+impl Verdict {
+    fn of(p99: Duration, lateness: Duration) -> Self {
+        match (p99 <= SERVED_WITHIN, lateness >= LATE) {
+            (true, _) => Self::Kept,
+            (false, true) => Self::Unknown,
+            (false, false) => Self::Broken,
+        }
+    }
+}
+
+/// What a change does to a context.
+#[derive(Debug, Clone, Copy)]
+enum Does {
+    Brings,
+    TakesBack,
+}
+
+impl Does {
+    /// The first change of a round that does so.
+    fn first(self) -> usize {
+        match self {
+            Self::Brings => 0,
+            Self::TakesBack => ROUTES,
+        }
+    }
+
+    /// The change that brought the context which this change brings or takes back.
+    fn brought_by(self, change: usize) -> usize {
+        change - self.first()
+    }
+
+    /// What a gateway answers then.
+    fn answer(self) -> u16 {
+        match self {
+            Self::Brings => 200,
+            Self::TakesBack => 404,
+        }
+    }
+}
 
 /// The context that a change brings.
 fn context(change: usize) -> String {
@@ -34,30 +94,48 @@ pub(super) async fn are_served(
     term: u64,
     gateways: &[&str],
 ) -> Result<String> {
-    let mut p99 = Duration::MAX;
-    for round in 1..=ROUNDS {
-        let first = (round - 1) * CHANGES;
-        p99 = p99.min(one_round(world, source, term, gateways, first).await?);
-        if p99 <= SERVED_WITHIN {
-            return Ok(context(first + CHANGES - 1));
+    for round in 0..ROUNDS {
+        let first = round * CHANGES;
+        let canary = Canary::start();
+        let Round { p99, lived } = one_round(world, source, term, gateways, first).await?;
+        let lateness = canary.stop().await?;
+        match Verdict::of(p99, lateness) {
+            Verdict::Kept => {
+                stay(world, gateways, first + CHANGES, lived + SERVED_WITHIN).await?;
+                return Ok(context(first + CHANGES - 1));
+            }
+            Verdict::Unknown => say(format!("{p99:?} while the machine was {lateness:?} late: once more")),
+            Verdict::Broken => bail!(
+                "the slowest gateway follows 99 of 100 changes after {p99:?}, and the machine was {lateness:?} late at most"
+            ),
         }
     }
-    bail!("99 of 100 changes are served after {p99:?} at best")
+    bail!("the machine was late in each of {ROUNDS} rounds: this test needs one that is less busy")
 }
 
-/// How soon each gateway serves 99 of 100 changes, the first of them with this number.
+/// What was measured in a round.
+struct Round {
+    /// How soon the slowest gateway followed 99 of 100 changes.
+    p99: Duration,
+    /// How long the source wished for a context at most: a gateway that is later than that may never serve it.
+    lived: Duration,
+}
+
+/// Makes the changes of a round, the first of them with this number.
 async fn one_round(
     world: &World,
     source: &Source,
     term: u64,
     gateways: &[&str],
     first: usize,
-) -> Result<Duration> {
+) -> Result<Round> {
     let (written, when) = watch::channel(Vec::new());
-    let mut waiting = JoinSet::new();
-    for gateway in gateways {
-        waiting.spawn(served(world.client().clone(), world.url(gateway)?, first, when.clone()));
-    }
+    let of = |does: Does| -> Result<JoinSet<_>> {
+        let follows =
+            |gateway| Ok(follows(world.client().clone(), world.url(gateway)?, does, first, when.clone()));
+        gateways.iter().map(|gateway| follows(gateway)).collect()
+    };
+    let (bring, take_back) = (of(Does::Brings)?, of(Does::TakesBack)?);
     for change in first..first + CHANGES {
         let present = (change + 1).saturating_sub(ROUTES).max(first)..=change;
         let routes: Vec<_> = present.map(|change| (change % ROUTES, context(change))).collect();
@@ -66,37 +144,109 @@ async fn one_round(
         written.send_modify(|times| times.push(at));
         sleep(CHANGE_EVERY).await;
     }
-    let mut took = Vec::new();
-    while let Some(of_one) = waiting.join_next().await {
-        took.extend(of_one??);
+    let mut p99 = Duration::ZERO;
+    for (what, following) in [("are served", bring), ("are taken back", take_back)] {
+        let took = by_the_slowest(all_of(following).await?);
+        p99 = p99.max(percentile(&took, 99));
+        say(format!(
+            "{} changes {what} by the slowest of {} gateways after {:?} (median), {:?} (99 of 100), {:?} at most",
+            took.len(),
+            gateways.len(),
+            percentile(&took, 50),
+            percentile(&took, 99),
+            took.last().context("changes")?
+        ));
     }
-    took.sort_unstable();
-    let p99 = percentile(&took, 99);
-    say(format!(
-        "{CHANGES} changes are served by {} gateways after {:?} (median), {p99:?} (99 of 100), {:?} at most",
-        gateways.len(),
-        percentile(&took, 50),
-        took.last().context("changes")?
-    ));
-    Ok(p99)
+    let times = written.borrow();
+    let lived = times.iter().zip(&times[ROUTES..]).map(|(brought, taken)| *taken - *brought).max();
+    Ok(Round { p99, lived: lived.context("contexts that were taken back")? })
+}
+
+async fn all_of(mut following: JoinSet<Result<Vec<Duration>>>) -> Result<Vec<Vec<Duration>>> {
+    let mut all = Vec::new();
+    while let Some(of_one) = following.join_next().await {
+        all.push(of_one??);
+    }
+    Ok(all)
+}
+
+/// How long each change took at the gateway that was slowest with it, sorted. A percentile over all gateways would hide one of three that is
+/// slow with each thirtieth change.
+fn by_the_slowest(gateways: Vec<Vec<Duration>>) -> Vec<Duration> {
+    let slower = |one: Vec<Duration>, other: Vec<Duration>| {
+        one.into_iter().zip(other).map(|(one, other)| one.max(other)).collect()
+    };
+    let mut slowest = gateways.into_iter().reduce(slower).unwrap_or_default();
+    slowest.sort_unstable();
+    slowest
 }
 
 /// How long each change took until this gateway answered by it.
-async fn served(
+async fn follows(
     client: Client,
     gateway: String,
+    does: Does,
     first: usize,
     mut written: watch::Receiver<Vec<Instant>>,
 ) -> Result<Vec<Duration>> {
     let mut took = Vec::new();
-    for change in 0..CHANGES {
+    for change in does.first()..CHANGES {
         let at = written.wait_for(|times| times.len() > change).await?[change];
-        let url = format!("{gateway}{}/now", context(first + change));
-        while client.get(&url, &[]).await?.status != 200 {
-            ensure!(at.elapsed() < SOON, "{url} is not served after {SOON:?}");
+        let url = format!("{gateway}{}/now", context(first + does.brought_by(change)));
+        while client.get(&url, &[]).await?.status != does.answer() {
+            ensure!(at.elapsed() < SOON, "{url} does not answer {} after {SOON:?}", does.answer());
             sleep(POLL).await;
         }
         took.push(at.elapsed());
     }
     Ok(took)
+}
+
+/// The contexts of these changes are as the last one left them, at every gateway and for so long: the last ones answer all the time, and
+/// those that were taken back never again. It is longer than a context lived among the changes, so that none of them was only passing.
+async fn stay(world: &World, gateways: &[&str], changes: usize, lasting: Duration) -> Result<()> {
+    let until = tokio::time::Instant::now() + lasting;
+    let (mut looks, taken_back) = (0, changes - ROUTES);
+    loop {
+        let is_last = tokio::time::Instant::now() >= until;
+        for gateway in gateways {
+            for change in 0..changes {
+                let wanted = if change < taken_back { 404 } else { 200 };
+                let url = format!("{}{}/now", world.url(gateway)?, context(change));
+                let status = world.client().get(&url, &[]).await?.status;
+                ensure!(status == wanted, "{url} answers {status} and not {wanted}");
+            }
+        }
+        looks += 1;
+        if is_last {
+            break;
+        }
+        sleep_until(until.min(tokio::time::Instant::now() + CHANGE_EVERY)).await;
+    }
+    say(format!("{changes} contexts stayed as they were for {lasting:?}, in {looks} looks"));
+    Ok(())
+}
+
+/// One gateway of three follows one change of twenty after 3 s: 1.7% of all figures, and 5% of the changes.
+#[test]
+fn one_slow_gateway_is_not_hidden_by_the_others() {
+    let fast = vec![Duration::from_millis(100); CHANGES];
+    let mut slow = fast.clone();
+    slow.iter_mut().step_by(20).for_each(|took| *took = Duration::from_secs(3));
+    let all = |last: &Vec<Duration>| by_the_slowest(vec![fast.clone(), fast.clone(), last.clone()]);
+    assert_eq!(percentile(&all(&slow), 99), Duration::from_secs(3));
+    assert_eq!((all(&fast).len(), percentile(&all(&fast), 99)), (CHANGES, Duration::from_millis(100)));
+}
+
+#[test]
+fn a_slow_round_is_excused_by_a_late_machine_only() {
+    let (quiet, slow) = (Duration::from_millis(5), SERVED_WITHIN + Duration::from_millis(1));
+    for (p99, lateness, verdict) in [
+        (SERVED_WITHIN, quiet, Verdict::Kept),
+        (SERVED_WITHIN, LATE, Verdict::Kept),
+        (slow, quiet, Verdict::Broken),
+        (slow, LATE, Verdict::Unknown),
+    ] {
+        assert_eq!(Verdict::of(p99, lateness), verdict, "{p99:?} {lateness:?}");
+    }
 }

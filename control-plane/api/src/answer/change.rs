@@ -142,7 +142,7 @@ pub struct Warning {
     pub organization: Option<String>,
     /// Its name: a DNS label.
     pub name: String,
-    /// The field that does not hold yet: `spec.exposure`.
+    /// The field that does not hold yet: `spec.operations[].scopes`.
     pub field: String,
     /// What is not done.
     pub detail: String,

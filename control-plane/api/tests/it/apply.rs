@@ -106,21 +106,27 @@ async fn a_dry_run_says_the_same_and_changes_nothing() {
 #[tokio::test]
 async fn what_does_not_hold_yet_is_told_with_the_answer() {
     let api = Api::furnished().await;
-    let internal = json!({"resources": [
-        {"kind": "Environment", "name": "inner", "spec": {"regions": [], "exposure": "internal"}}]});
+    let spec = |scopes: Value| {
+        let operation = json!({"method": "GET", "path": "/", "scopes": scopes});
+        json!({"context": "/scoped", "version": "1", "operations": [operation]})
+    };
+    let scoped = json!({"resources": [
+        {"kind": "Api", "organization": "default", "name": "scoped", "spec": spec(json!(["read"]))}]});
     for path in ["/v1/apply?dryRun", "/v1/apply"] {
-        let answer = api.post(path).json(internal.clone()).send().await.expect(200);
+        let answer = api.post(path).json(scoped.clone()).send().await.expect(200);
         let warnings = answer.json["warnings"].as_array().unwrap();
         assert_eq!(warnings.len(), 1, "{}", answer.text);
-        assert_eq!((&warnings[0]["kind"], &warnings[0]["name"]), (&json!("Environment"), &json!("inner")));
-        assert_eq!(warnings[0]["field"], "spec.exposure");
+        assert_eq!((&warnings[0]["kind"], &warnings[0]["name"]), (&json!("Api"), &json!("scoped")));
+        assert_eq!(warnings[0]["field"], "spec.operations[].scopes");
     }
-    let put =
-        api.put("/v1/environments/other").json(json!({"spec": {"regions": [], "exposure": "internal"}}));
-    let put = put.send().await.expect(201);
-    assert!(put.header("hanse-warning").starts_with("spec.exposure: no gateway"), "{put:?}");
-    let plain =
-        api.put("/v1/environments/third").json(json!({"spec": {"regions": []}})).send().await.expect(201);
+    let put = async |name: &str, scopes: Value| {
+        let path = format!("/v1/organizations/default/apis/{name}");
+        api.put(&path).json(json!({"spec": spec(scopes)})).send().await.expect(201)
+    };
+    let warned = put("other", json!(["read"])).await;
+    let warning = warned.header("hanse-warning");
+    assert!(warning.starts_with("spec.operations[].scopes: no gateway"), "{warned:?}");
+    let plain = put("third", json!([])).await;
     assert_eq!(plain.header("hanse-warning"), "");
 }
 

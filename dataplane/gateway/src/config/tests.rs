@@ -139,16 +139,78 @@ fn advertised_urls_are_a_scheme_a_host_and_a_port() {
 fn what_cannot_work_is_named() {
     let check = |from: &str, to: &str, key: &str| {
         let config: Config = toml::from_str(&SMALL.replace(from, to)).unwrap();
-        assert_eq!(config.check().unwrap_err().key, key);
+        assert_eq!(config.check().unwrap_err().key, key, "{to}");
     };
     check("\"127.0.0.1:7444\"", "", "agents");
     check("http = \"127.0.0.1:0\"", "", "listen");
     check("[listen]", "workers = 0\n[listen]", "workers");
-    for key in ["http_proxy_protocol", "https_proxy_protocol"] {
-        check("[listen]", &format!("[listen]\n{key} = true"), &format!("listen.{key}"));
+    let http = "http = \"127.0.0.1:0\"";
+    let proxied = "{ address = \"a:1\", proxy_protocol = true }";
+    check(http, &format!("http = {proxied}"), "listen.http.proxy_protocol");
+    check(http, &format!("https = [\"a:1\", {proxied}]"), "listen.https[1].proxy_protocol");
+    check(http, "http = []", "listen");
+    for address in ["8080", ":8080", "a:", "a:65536", "a:b", ""] {
+        check(http, &format!("http = {address:?}"), "listen.http");
+        check(http, &format!("http = [\"a:1\", {address:?}]"), "listen.http[1]");
     }
+    check(http, &format!("https = {:?}", ["a:1"; 9]), "listen.https");
     check("[listen]", "limits = { header_timeout_ms = 0 }\n[listen]", "limits.header_timeout_ms");
     for key in ["client_silence_ms", "answer_silence_ms", "max_connections"] {
         check("[listen]", &format!("limits = {{ {key} = 0 }}\n[listen]"), &format!("limits.{key}"));
     }
+}
+
+#[test]
+fn an_entry_is_a_text_a_table_or_one_of_several() {
+    let check = |written: &str, wanted: &[(&str, Exposure, bool)]| {
+        let text = SMALL.replace("http = \"127.0.0.1:0\"", &format!("https = {written}"));
+        let config: Config = toml::from_str(&text).unwrap_or_else(|error| panic!("{written}: {error}"));
+        let found = config.listen.https.0.iter();
+        let found: Vec<_> =
+            found.map(|entry| (&*entry.address, entry.exposure, entry.proxy_protocol)).collect();
+        assert_eq!(found, wanted, "{written}");
+        // It is written as it is read.
+        assert_eq!(toml::from_str::<Config>(&toml::to_string(&config).unwrap()).unwrap(), config);
+    };
+    let (external, internal) = (Exposure::External, Exposure::Internal);
+    check("\"[::]:8443\"", &[("[::]:8443", external, false)]);
+    check("{ address = \"a:1\" }", &[("a:1", external, false)]);
+    check("{ address = \"a:1\", exposure = \"internal\" }", &[("a:1", internal, false)]);
+    check(
+        "[\"a:1\", { address = \"b:2\", exposure = \"internal\", proxy_protocol = true }]",
+        &[("a:1", external, false), ("b:2", internal, true)],
+    );
+    let error = |written: &str| {
+        let text = SMALL.replace("\"127.0.0.1:0\"\n    admin", &format!("{written}\n    admin"));
+        toml::from_str::<Config>(&text).unwrap_err().to_string()
+    };
+    for (written, wanted) in [
+        ("1", "expected an address, \"0.0.0.0:8080\" or {"),
+        ("[\"a:1\", 1]", "expected an address, \"0.0.0.0:8080\" or {"),
+        ("[\"a:1\", { address = \"b:2\", colour = 1 }]", "unknown field `colour`"),
+        ("{ exposure = \"internal\" }", "missing field `address`"),
+        ("{ address = \"a:1\", exposure = \"inside\" }", "unknown variant `inside`"),
+    ] {
+        let error = error(written);
+        assert!(error.contains(wanted) && error.contains("line 6"), "{written}: {error}");
+    }
+    // What an earlier release knew.
+    let old = toml::from_str::<Config>(&SMALL.replace("[listen]", "[listen]\nhttp_proxy_protocol = true"));
+    assert!(old.unwrap_err().to_string().contains("unknown field `http_proxy_protocol`"));
+}
+
+#[test]
+fn an_advertised_url_leads_to_an_entry_of_its_exposure() {
+    let check = |listens: &str, advertises: &str| {
+        let entry = format!("http = {{ address = \"127.0.0.1:0\", exposure = \"{listens}\" }}");
+        let text = SMALL.replace("http = \"127.0.0.1:0\"", &entry);
+        let config: Config = toml::from_str(&format!("advertise = [{advertises}]\n{text}")).unwrap();
+        config.check().map_err(|error| error.to_string())
+    };
+    let (outer, inner) = ("\"https://a\"", "{ url = \"https://a\", exposure = \"internal\" }");
+    check("external", outer).unwrap();
+    check("internal", inner).unwrap();
+    assert!(check("external", inner).unwrap_err().contains("add one with exposure"));
+    assert!(check("internal", outer).unwrap_err().contains("a URL is external"));
+    assert!(check("internal", &format!("{inner}, {inner}")).unwrap_err().contains("twice"));
 }

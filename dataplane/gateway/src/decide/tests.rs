@@ -1,4 +1,5 @@
 mod choice;
+mod exposure;
 mod guard;
 mod owner;
 mod preflight;
@@ -29,6 +30,15 @@ impl Judge {
     }
 
     fn judge_over(&self, protocol: Protocol, request: &str, headers: &[(&str, &str)]) -> (Matched, String) {
+        self.judge_at((protocol, Exposure::External), request, headers)
+    }
+
+    fn judge_at(
+        &self,
+        (protocol, exposure): (Protocol, Exposure),
+        request: &str,
+        headers: &[(&str, &str)],
+    ) -> (Matched, String) {
         let (method, target) = request.split_once(' ').unwrap();
         let mut builder = Request::builder().method(method).uri(target);
         if !headers.iter().any(|(name, _)| *name == "host") {
@@ -41,6 +51,7 @@ impl Judge {
         let length = request.headers().get("content-length");
         let head = Head {
             protocol,
+            exposure,
             method: request.method(),
             uri: request.uri(),
             version: request.version(),

@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use hanse_link::Quarantine;
 use hanse_proto::sync::Quarantined;
-use hanse_sync::Seen;
+use hanse_sync::{ContentRoot, Seen};
 use hanse_topology::{Position, ScopeId};
 use serde::Serialize;
 
@@ -19,6 +19,8 @@ pub(super) struct KeptScope {
     pub(super) index: ScopeIndex,
     pub(super) seen: Seen,
     pub(super) position: Position,
+    /// The root of the content there, as received.
+    pub(super) root: ContentRoot,
     /// What cannot be used as received.
     pub(super) unusable: Vec<Quarantined>,
     /// That, and which of its routes do not answer at a place of theirs.
@@ -72,7 +74,8 @@ impl KeptScope {
         }
     }
 
-    pub(super) fn summary(&self, scope: &ScopeId) -> ScopeSummary {
+    /// `dark`: why no client gets an answer from it.
+    pub(super) fn summary(&self, scope: &ScopeId, dark: Option<&String>) -> ScopeSummary {
         let named = self.quarantine.named().iter().map(|quarantined| UnusableSummary {
             key: quarantined.key.clone(),
             field: quarantined.field.clone(),
@@ -82,7 +85,9 @@ impl KeptScope {
             scope: scope.to_string(),
             lineage: self.position.lineage.to_string(),
             revision: self.position.revision,
+            root: self.root.to_string(),
             counts: self.index.counts(),
+            not_served: dark.cloned(),
             unusable: self.quarantine.total(),
             named: named.collect(),
             waiting: self.waits_for.total,
@@ -97,8 +102,13 @@ pub(crate) struct ScopeSummary {
     pub(super) scope: String,
     lineage: String,
     revision: u64,
+    /// In hexadecimal. Nodes at the same lineage and revision have the same root.
+    root: String,
     #[serde(flatten)]
     pub(super) counts: Counts,
+    /// Why no entry of the gateway serves its environment, if none does.
+    #[serde(rename = "notServed", skip_serializing_if = "Option::is_none")]
+    pub(super) not_served: Option<String>,
     pub(super) unusable: u64,
     /// Of those the ones that the control plane hears of too.
     #[serde(rename = "unusableResources", skip_serializing_if = "Vec::is_empty")]

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use hanse_link::{HeldBack, ProvenVersions};
-use hanse_sync::{Changes, Replica, ReplicaMap, Seen};
+use hanse_sync::{Changes, ContentRoot, Replica, ReplicaMap, Seen};
 use hanse_topology::{LineageOrder, Position, ScopeId};
 
 use super::{Keeping, KeptScope, stand_in::stand_in};
@@ -17,6 +17,8 @@ pub(super) struct News {
     pub(super) scope: ScopeId,
     pub(super) seen: Seen,
     pub(super) position: Position,
+    /// The root of the content there, as received.
+    pub(super) root: ContentRoot,
     pub(super) content: Content,
     pub(super) held_back: HeldBack,
 }
@@ -71,7 +73,7 @@ impl Keeping {
                     Content::Whole { content: replica.content(), last_good }
                 }
             };
-            Some(News { scope: scope.clone(), seen, position, content, held_back })
+            Some(News { scope: scope.clone(), seen, position, root: replica.root(), content, held_back })
         });
         // In the order of scopes: an environment before the local scopes that add to it.
         fresh.filter(|news| news.scope.environment().is_some()).collect()

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use hanse_link::{LinkStatus, PROVEN_AFTER, ProvenVersions, Replicas};
 use hanse_process::Pulse;
-use hanse_topology::Name;
+use hanse_topology::{Exposure, Name};
 use tokio::sync::watch;
 
 use super::{KeeperHandle, Keeping, NOTHING, Published, TableKeeper};
 use crate::{
     health::Endpoints,
     metrics::{ApiCounters, GatewayMetrics},
+    table::Protocol,
 };
 
 /// A [`TableKeeper`] that does not know its link yet: the link reports what is served, and so is made after it.
@@ -24,20 +25,24 @@ pub(crate) struct KeeperSeed {
 }
 
 impl KeeperSeed {
-    /// A task over these replicas, which hold what of the link's offer these `environments` (none: all) want.
+    /// A task over these replicas, which hold what of the link's offer these `environments` (none: all) want. `entries`: by which ways
+    /// clients may come in.
     pub(crate) fn new(
         replicas: Replicas,
         environments: Vec<Name>,
+        entries: Vec<(Protocol, Exposure)>,
         metrics: Arc<GatewayMetrics>,
     ) -> (Self, KeeperHandle) {
         let handle = Published {
             table: Arc::default(),
             effective: watch::Sender::default(),
+            served: watch::Sender::default(),
             ready: watch::Sender::new(Err(NOTHING.to_owned())),
             summary: Arc::default(),
             endpoints: Endpoints::default(),
             counters: ApiCounters::default(),
             metrics,
+            entries: entries.into(),
             whole: Arc::new(|| ()),
             #[cfg(test)]
             faults: Arc::default(),
@@ -45,6 +50,7 @@ impl KeeperSeed {
         let seen = KeeperHandle {
             table: handle.table.clone(),
             effective: handle.effective.subscribe(),
+            served: handle.served.subscribe(),
             ready: handle.ready.subscribe(),
             summary: handle.summary.clone(),
             endpoints: handle.endpoints.clone(),

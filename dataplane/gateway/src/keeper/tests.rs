@@ -8,14 +8,17 @@ use std::sync::{
 
 use hanse_process::{Metrics, ShutdownTrigger, Supervisor};
 use hanse_sync::LastGoodRecord;
-use hanse_topology::Lineage;
+use hanse_topology::{Exposure, Lineage};
 
 use bytes::Bytes;
 
 use super::*;
 use crate::{
     table::Protocol,
-    testbed::{DEADLY, SOON, closed_listener, listener, route, route_entry, scope, upstream, upstream_entry},
+    testbed::{
+        DEADLY, EXTERNAL, SOON, closed_listener, internal_listener, listener, route, route_entry, scope,
+        upstream, upstream_entry,
+    },
 };
 
 fn position(generation: u64, revision: u64) -> Position {
@@ -57,7 +60,7 @@ impl World {
         let wanted = wanted.iter().map(|&name| Name::new(name).unwrap()).collect();
         let (link, status) = watch::channel(LinkStatus::default());
         let metrics = GatewayMetrics::new(1);
-        let (keeper, handle) = KeeperSeed::new(replicas.clone(), wanted, metrics.clone());
+        let (keeper, handle) = KeeperSeed::new(replicas.clone(), wanted, EXTERNAL.to_vec(), metrics.clone());
         // Who is served may count on it.
         let (served, noted) = (handle.table.clone(), Arc::new(AtomicUsize::new(0)));
         let counted = noted.clone();
@@ -97,7 +100,7 @@ impl World {
         let table = self.handle.table.load();
         let path = crate::table::RequestPath::parse(path).unwrap();
         table
-            .environment(Protocol::Http, "any")
+            .environment(Protocol::Http, Exposure::External, "any")
             .is_some_and(|environment| environment.api("any", path.canonical()).is_some())
     }
 }
@@ -224,6 +227,30 @@ async fn another_lineage_replaces_everything() {
     world.replicas.update(&scope("production"), |replica| replica.replace(position(2, 7), second)).unwrap();
     world.effective(&[("production", position(2, 7))]).await;
     assert!(world.serves("/items") && !world.serves("/orders"));
+}
+
+#[tokio::test]
+async fn an_environment_that_no_entry_serves_is_in_force_and_not_served() {
+    let mut world = World::offered(&["inner", "production"], &[]);
+    let at = position(1, 5);
+    world.advance("production", at, vec![listener("production", &[])], &[]);
+    world.advance("inner", at, vec![internal_listener("inner", &["inner.example"])], &[]);
+    world.effective(&[("inner", at), ("production", at)]).await;
+    assert!(world.handle.ready.borrow().is_ok(), "the others are served");
+    let why = || {
+        let summary = serde_json::to_value(&**world.handle.summary.load()).unwrap();
+        [summary[0]["notServed"].clone(), summary[1]["notServed"].clone()]
+    };
+    let needs = "it needs an internal entry under [listen], for http or https";
+    assert_eq!(why(), [needs.into(), serde_json::Value::Null]);
+    assert_eq!(*world.handle.served.borrow(), [scope("production")].into());
+
+    let next = position(1, 6);
+    world.advance("inner", next, vec![listener("inner", &["inner.example"])], &[]);
+    world.effective(&[("inner", next), ("production", at)]).await;
+    let summary = serde_json::to_value(&**world.handle.summary.load()).unwrap();
+    assert!(summary[0].get("notServed").is_none(), "{summary}");
+    assert_eq!(*world.handle.served.borrow(), [scope("inner"), scope("production")].into());
 }
 
 #[tokio::test]

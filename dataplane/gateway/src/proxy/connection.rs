@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use hanse_topology::Exposure;
 use hyper::{
     rt::Executor,
     server::conn::{http1, http2},
@@ -97,10 +98,10 @@ pub(super) async fn http(
     serving: Rc<Serving>,
     place: Rc<Place>,
     stream: TcpStream,
-    peer: SocketAddr,
+    (peer, exposure): (SocketAddr, Exposure),
     stop: CancellationToken,
 ) {
-    let client = client(&serving, peer, Protocol::Http, place);
+    let client = client(&serving, peer, (Protocol::Http, exposure), place);
     // Buffers are for clients that have something to say.
     let ready = tokio::time::timeout(serving.limits.header_timeout(), stream.readable());
     let said = tokio::select! {
@@ -119,11 +120,11 @@ pub(super) async fn https(
     serving: Rc<Serving>,
     place: Rc<Place>,
     stream: TcpStream,
-    peer: SocketAddr,
+    (peer, exposure): (SocketAddr, Exposure),
     tls: Arc<ServerConfig>,
     stop: CancellationToken,
 ) {
-    let client = client(&serving, peer, Protocol::Https, place);
+    let client = client(&serving, peer, (Protocol::Https, exposure), place);
     let stream = match shake_hands(stream, tls).await {
         Ok(stream) => stream,
         Err(error) => {
@@ -141,10 +142,15 @@ pub(super) async fn https(
     }
 }
 
-fn client(serving: &Serving, peer: SocketAddr, protocol: Protocol, place: Rc<Place>) -> Client {
+fn client(
+    serving: &Serving,
+    peer: SocketAddr,
+    (protocol, exposure): (Protocol, Exposure),
+    place: Rc<Place>,
+) -> Client {
     let trust = Trust::of(peer.ip(), &serving.trusted_proxies);
     let peer = Party::new(peer.ip());
-    Client { origin: peer.clone(), peer, trust, protocol, place, activity: None }
+    Client { origin: peer.clone(), peer, trust, protocol, exposure, place, activity: None }
 }
 
 /// A TLS handshake within its time. Until the client says something, nothing is kept for it but its descriptor.

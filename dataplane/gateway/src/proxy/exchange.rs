@@ -6,6 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use hanse_topology::Exposure;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -45,6 +46,8 @@ pub(super) struct Client {
     pub(super) origin: Rc<Party>,
     /// How it speaks to us.
     pub(super) protocol: Protocol,
+    /// By which entry it came.
+    pub(super) exposure: Exposure,
     /// What its requests are counted on.
     pub(super) place: Rc<Place>,
     /// What its connection is doing, where hyper does not keep an eye on that.
@@ -88,6 +91,7 @@ async fn settle(
         let table = serving.table.load();
         let head = Head {
             protocol: client.protocol,
+            exposure: client.exposure,
             method: request.method(),
             uri: request.uri(),
             version: request.version(),

@@ -4,6 +4,7 @@ mod checks;
 mod connections;
 mod contract;
 mod egress;
+mod exposure;
 mod framing;
 mod harness;
 mod heads;

@@ -11,6 +11,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use hanse_process::{BoundedLog, Shutdown};
+use hanse_topology::Exposure;
 use http::HeaderValue;
 use rustls::ServerConfig;
 use tokio::{
@@ -48,12 +49,12 @@ pub(super) struct Worker {
     pub(super) access_log: Option<AccessLog>,
 }
 
-/// Its listeners.
-pub(super) struct Sockets {
-    pub(super) http: Option<TcpListener>,
-    pub(super) http_proxy_protocol: bool,
-    pub(super) https: Option<TcpListener>,
-    pub(super) https_proxy_protocol: bool,
+/// One of its listeners.
+pub(super) struct Entry {
+    pub(super) listener: TcpListener,
+    pub(super) exposure: Exposure,
+    pub(super) proxy_protocol: bool,
+    /// Where clients speak HTTPS.
     pub(super) tls: Option<Arc<ServerConfig>>,
 }
 
@@ -83,15 +84,15 @@ impl Serving {
 
 impl Worker {
     /// Serves until the shutdown, then until the connections have ended or the time for that is over.
-    pub(super) fn run(self, sockets: Sockets, shutdown: Shutdown) -> io::Result<()> {
+    pub(super) fn run(self, entries: Vec<Entry>, shutdown: Shutdown) -> io::Result<()> {
         let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-        let ended = runtime.block_on(self.serve(sockets, shutdown));
+        let ended = runtime.block_on(self.serve(entries, shutdown));
         // A blocking task is left to itself: nothing waits for it.
         runtime.shutdown_background();
         ended
     }
 
-    async fn serve(self, sockets: Sockets, shutdown: Shutdown) -> io::Result<()> {
+    async fn serve(self, entries: Vec<Entry>, shutdown: Shutdown) -> io::Result<()> {
         let drain = self.drain;
         let serving = Rc::new(Serving {
             index: self.index,
@@ -151,6 +152,7 @@ impl Worker {
         });
         let spawn = |mut stream: TcpStream,
                      peer: SocketAddr,
+                     exposure: Exposure,
                      tls: Option<Arc<ServerConfig>>,
                      proxy_protocol: bool| {
             if serving.metrics.open_connections() >= max_connections {
@@ -173,9 +175,10 @@ impl Worker {
                         false => Some(peer),
                     };
                     let Some(peer) = peer else { return };
+                    let client = (peer, exposure);
                     match tls {
-                        None => connection::http(serving, place, stream, peer, stop).await,
-                        Some(tls) => connection::https(serving, place, stream, peer, tls, stop).await,
+                        None => connection::http(serving, place, stream, client, stop).await,
+                        Some(tls) => connection::https(serving, place, stream, client, tls, stop).await,
                     }
                 };
                 tokio::select! {
@@ -185,29 +188,14 @@ impl Worker {
                 }
             });
         };
-        let http = async {
-            match sockets.http {
-                Some(listener) => {
-                    let proxy_protocol = sockets.http_proxy_protocol;
-                    accept(listener, stop.cancelled(), |stream, peer| {
-                        spawn(stream, peer, None, proxy_protocol)
-                    })
-                    .await
-                }
-                None => Ok(()),
-            }
-        };
-        let https = async {
-            match (sockets.https, &sockets.tls) {
-                (Some(listener), Some(tls)) => {
-                    let proxy_protocol = sockets.https_proxy_protocol;
-                    let spawn = |stream, peer| spawn(stream, peer, Some(tls.clone()), proxy_protocol);
-                    accept(listener, stop.cancelled(), spawn).await
-                }
-                _ => Ok(()),
-            }
-        };
-        tokio::try_join!(http, https)?;
+        let accepting = entries.into_iter().map(|entry| {
+            let Entry { listener, exposure, proxy_protocol, tls } = entry;
+            let spawn = &spawn;
+            accept(listener, stop.cancelled(), move |stream, peer| {
+                spawn(stream, peer, exposure, tls.clone(), proxy_protocol);
+            })
+        });
+        futures_util::future::try_join_all(accepting).await?;
         stop.cancelled().await;
         tasks.close();
         if tokio::time::timeout(drain.limit(), tasks.wait()).await.is_err() {

@@ -1,29 +1,31 @@
 //! What the gateway tells its agent of itself: what it serves, where clients reach it, and its traffic.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-use hanse_link::{InUse, TRAFFIC_SPAN, report_of, serving};
+use hanse_link::{TRAFFIC_SPAN, report_of, serving};
 use hanse_process::Shutdown;
 use hanse_proto::{
     nested,
     sync::{Facts, Report},
 };
 use hanse_runtime::FEATURES;
-use hanse_topology::ScopeId;
+use hanse_topology::{Exposure, ScopeId};
 use tokio::{
     sync::watch,
     time::{MissedTickBehavior, interval_at},
 };
 
-use crate::metrics::TrafficWindow;
+use crate::{config::Advertised, metrics::TrafficWindow};
 
 /// Keeps in step what is told. A clone goes on where one that ended stopped.
 #[derive(Clone)]
 pub(super) struct Telling {
     /// Where clients reach the gateway.
     urls: Vec<String>,
-    /// What is in use.
-    effective: watch::Receiver<BTreeMap<ScopeId, InUse>>,
+    /// The same, of internal entries.
+    internal_urls: Vec<String>,
+    /// The scopes that clients get answers from.
+    served: watch::Receiver<BTreeSet<ScopeId>>,
     /// What `/readyz` says.
     ready: watch::Receiver<Result<(), String>>,
     window: TrafficWindow,
@@ -46,13 +48,17 @@ struct Said {
 
 impl Telling {
     pub(super) fn new(
-        urls: Vec<String>,
-        effective: watch::Receiver<BTreeMap<ScopeId, InUse>>,
+        advertised: Vec<Advertised>,
+        served: watch::Receiver<BTreeSet<ScopeId>>,
         ready: watch::Receiver<Result<(), String>>,
         window: TrafficWindow,
     ) -> (Self, Told) {
         let told = Told { said: watch::Sender::default(), changed: watch::Sender::default() };
-        let telling = Self { urls, effective, ready, window, told: told.clone() };
+        let (internal, external): (Vec<_>, Vec<_>) =
+            advertised.into_iter().partition(|url| url.exposure == Exposure::Internal);
+        let [urls, internal_urls] =
+            [external, internal].map(|urls| urls.into_iter().map(|advertised| advertised.url).collect());
+        let telling = Self { urls, internal_urls, served, ready, window, told: told.clone() };
         telling.tell_serving();
         (telling, told)
     }
@@ -65,7 +71,7 @@ impl Telling {
             self.tell_serving();
             let ended = tokio::select! {
                 () = shutdown.wait() => return,
-                changed = self.effective.changed() => changed.is_err(),
+                changed = self.served.changed() => changed.is_err(),
                 changed = self.ready.changed() => changed.is_err(),
                 _ = windows.tick() => {
                     let traffic = nested::to_bytes(&self.window.turn());
@@ -80,9 +86,9 @@ impl Telling {
     }
 
     fn tell_serving(&self) {
-        let scopes: Vec<String> = self.effective.borrow().keys().map(ToString::to_string).collect();
-        let serving = nested::to_bytes(&serving(&scopes, &self.urls, &self.ready.borrow()));
-        // Positions move with each revision, and scopes seldom.
+        let scopes: Vec<String> = self.served.borrow().iter().map(ToString::to_string).collect();
+        let urls = (&*self.urls, &*self.internal_urls);
+        let serving = nested::to_bytes(&serving(&scopes, urls, &self.ready.borrow()));
         let is_news = self.told.said.send_if_modified(|said| {
             let before = std::mem::replace(&mut said.serving, serving);
             before != said.serving
@@ -115,16 +121,10 @@ mod tests {
     use hanse_process::ShutdownTrigger;
     use hanse_proto::sync::{Serving, Traffic};
     use hanse_runtime::HostPattern;
-    use hanse_topology::{Lineage, Position};
     use tokio::time::timeout;
 
     use super::*;
     use crate::metrics::HostCounters;
-
-    fn at(revision: u64) -> InUse {
-        let lineage = Lineage { generation: 1, id: [7; 16], parent: None };
-        InUse { position: Position { lineage, revision }, quarantine: Default::default() }
-    }
 
     fn said(told: &Told) -> (Serving, Traffic) {
         let report = told.report(Facts::default());
@@ -137,13 +137,17 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_change_of_what_is_served_is_told_and_time_alone_changes_nothing() {
-        let (use_, effective) = watch::channel(BTreeMap::new());
+        let (serve, served) = watch::channel(BTreeSet::new());
         let (be, ready) = watch::channel(Err("no configuration yet".to_owned()));
         let counters = HostCounters::default();
         let window = TrafficWindow::new(counters.clone());
-        let (telling, told) = Telling::new(vec!["https://a.example".into()], effective, ready, window);
+        let advertised =
+            [("https://a.example", Exposure::External), ("https://10.0.0.7", Exposure::Internal)];
+        let advertised = advertised.map(|(url, exposure)| Advertised { url: url.into(), exposure }).to_vec();
+        let (telling, told) = Telling::new(advertised, served, ready, window);
         let first = Serving {
             urls: vec!["https://a.example".into()],
+            internal_urls: vec!["https://10.0.0.7".into()],
             not_ready: "no configuration yet".into(),
             ..Default::default()
         };
@@ -157,15 +161,15 @@ mod tests {
         assert!(!fires(&mut changed).await);
 
         let scope: ScopeId = "runtime/eu-west/production".parse().unwrap();
-        use_.send_replace([(scope.clone(), at(1))].into());
+        serve.send_replace([scope.clone()].into());
         assert!(fires(&mut changed).await);
         be.send(Ok(())).unwrap();
         assert!(fires(&mut changed).await);
         let serving = said(&told).0;
         assert_eq!((&*serving.scopes, serving.scopes_total), (&[scope.to_string()][..], 1));
         assert_eq!((&*serving.not_ready, serving.ready), ("", true));
-        use_.send_replace([(scope, at(2))].into());
-        assert!(!fires(&mut changed).await, "only the position moved");
+        serve.send_replace([scope].into());
+        assert!(!fires(&mut changed).await, "nothing is served that was not");
 
         let any = counters.of(None, &HostPattern::Any);
         any.count(0);

@@ -19,7 +19,7 @@ async fn a_gateway_joins_serves_follows_and_goes_on_alone() {
     let agent = Agent::start().await;
     let dir = tempfile::tempdir().unwrap();
     let config = agent.config(dir.path());
-    let (http, admin) = (config.listen.http.clone().unwrap(), config.listen.admin.clone());
+    let (http, admin) = (http_of(&config), config.listen.admin.clone());
     let (trigger, running) = start(&config);
 
     until(&admin, "/livez", 200).await;
@@ -39,7 +39,11 @@ async fn a_gateway_joins_serves_follows_and_goes_on_alone() {
     assert_eq!(shown["identity"], "gateway-1.gateway.eu-west.hanse.internal");
     assert_eq!(shown["scopes"][0]["scope"], "runtime/eu-west/production");
     assert_eq!((&shown["scopes"][0]["revision"], &shown["scopes"][0]["routes"]), (&4.into(), &2.into()));
+    assert_eq!(shown["scopes"][0]["root"], agent.root().to_string(), "that of revision 4");
     assert_eq!(shown["agent"]["name"], "agent-1");
+    assert_eq!(shown["certificate"]["environments"], serde_json::json!([]), "an earlier agent's names none");
+    let entry = &shown["entries"][0];
+    assert_eq!((&entry["address"], &entry["exposure"]), (&http.as_str().into(), &"external".into()));
     let metrics = until(&admin, "/metrics", 200).await;
     assert!(
         metrics.contains("hanse_gateway_config_revision{scope=\"runtime/eu-west/production\"} 4"),
@@ -68,7 +72,7 @@ async fn a_gateway_that_was_told_to_stop_says_so_and_serves_on_for_a_while() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = agent.config(dir.path());
     config.drain.announce_ms = 1_500;
-    let (http, admin) = (config.listen.http.clone().unwrap(), config.listen.admin.clone());
+    let (http, admin) = (http_of(&config), config.listen.admin.clone());
     let (trigger, running) = start(&config);
     until(&admin, "/readyz", 200).await;
     let shown: serde_json::Value = serde_json::from_str(&until(&admin, "/upstreams", 200).await).unwrap();
@@ -95,7 +99,7 @@ async fn a_certificate_on_disk_is_used_again_and_a_token_is_not() {
     let mut config = agent.config(dir.path());
     for _ in 0..2 {
         let (trigger, running) = start(&config);
-        until(config.listen.http.as_ref().unwrap(), "/orders", 502).await;
+        until(&http_of(&config), "/orders", 502).await;
         trigger.trigger();
         tokio::time::timeout(SOON, running).await.unwrap().unwrap().unwrap();
     }
@@ -133,7 +137,7 @@ async fn a_join_that_was_cut_off_is_repeated_with_the_same_key() {
     std::fs::create_dir(config.node().pki_dir()).unwrap();
     std::fs::write(config.node().pki_dir().join("key.pem"), "half").unwrap();
     let running = start(&config);
-    until(config.listen.http.as_ref().unwrap(), "/orders", 502).await;
+    until(&http_of(&config), "/orders", 502).await;
     assert!(!config.data_dir.join("joining-key.json").exists(), "it has joined");
     stop(running).await;
 }
@@ -145,7 +149,7 @@ async fn stored_and_alone(dir: &Path) -> (Agent, Config) {
     agent.publish_many(4);
     let config = agent.config(dir);
     let running = start(&config);
-    until(config.listen.http.as_ref().unwrap(), "/orders", 502).await;
+    until(&http_of(&config), "/orders", 502).await;
     eventually("what is served is durable", async || agent.durable() == Some(4)).await;
     stop(running).await;
     agent.trigger.trigger();
@@ -159,7 +163,7 @@ async fn a_restarted_gateway_serves_alone_from_its_first_request_on() {
     config.join_token_file = None;
     let running = start(&config);
     // A client that can connect is served: there is no moment between listening and serving.
-    let http = config.listen.http.clone().unwrap();
+    let http = http_of(&config);
     let begun = Instant::now();
     let first = loop {
         match get(&http, "/orders").await {
@@ -184,7 +188,7 @@ async fn a_restarted_gateway_has_the_endpoints_of_an_origin_from_its_disk() {
     let backend = TcpListener::bind("127.0.0.1:0").await.unwrap();
     agent.publish_set(3, &format!("http://{}", backend.local_addr().unwrap()));
     let mut config = agent.config(dir.path());
-    let http = config.listen.http.clone().unwrap();
+    let http = http_of(&config);
     let running = start(&config);
     let east = EAST.parse().unwrap();
     let is_durable = async || (agent.durable(), agent.durable_of(&east)) == (Some(3), Some(3));
@@ -218,7 +222,7 @@ async fn an_expired_certificate_keeps_nobody_from_serving_what_is_stored() {
     expired.save(&config.node().pki_dir()).unwrap();
     config.join_token_file = None;
     let running = start(&config);
-    until(config.listen.http.as_ref().unwrap(), "/orders", 502).await;
+    until(&http_of(&config), "/orders", 502).await;
     stop(running).await;
 }
 
@@ -279,7 +283,7 @@ async fn an_address_that_is_taken_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = agent.config(dir.path());
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    config.listen.http = Some(taken.local_addr().unwrap().to_string());
+    config.listen.http.0[0].address = taken.local_addr().unwrap().to_string();
     let (_trigger, running) = start(&config);
     let error = running.await.unwrap().unwrap_err();
     assert!(error.to_string().contains("listen.http"), "{error}");
@@ -291,7 +295,7 @@ async fn a_gateway_serves_on_while_the_task_that_keeps_its_table_is_started_agai
     agent.publish(3, "orders");
     let dir = tempfile::tempdir().unwrap();
     let config = agent.config(dir.path());
-    let (http, admin) = (config.listen.http.clone().unwrap(), config.listen.admin.clone());
+    let (http, admin) = (http_of(&config), config.listen.admin.clone());
     let running = start(&config);
     until(&admin, "/readyz", 200).await;
     agent.publish_fault(4);

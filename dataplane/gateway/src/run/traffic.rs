@@ -4,7 +4,9 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use hanse_identity::LiveCredentials;
 use hanse_process::Shutdown;
+use hanse_topology::Exposure;
 use rustls::{ServerConfig, crypto::aws_lc_rs};
+use serde::Serialize;
 use tracing::info;
 
 use crate::{
@@ -13,7 +15,8 @@ use crate::{
     config::Shares,
     keeper::KeeperHandle,
     metrics::GatewayMetrics,
-    proxy::{Connector, Dataplane, DataplaneOptions, Slots, bind, own_id},
+    proxy::{BoundEntry, Connector, Dataplane, DataplaneOptions, Slots, bind, own_id},
+    table::Protocol,
 };
 
 /// For the access log's last lines to reach the disk.
@@ -24,6 +27,15 @@ pub(super) struct Traffic {
     dataplane: Dataplane,
     /// The last lines of the access log.
     written: Option<Written>,
+    bound: Vec<Bound>,
+}
+
+/// An address that the gateway listens on for clients, for people.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Bound {
+    address: SocketAddr,
+    protocol: &'static str,
+    exposure: Exposure,
 }
 
 impl Traffic {
@@ -36,12 +48,18 @@ impl Traffic {
         shutdown: &Shutdown,
     ) -> Result<Self, Error> {
         let workers = metrics.workers.len();
-        let http = sockets("http", config.listen.http.as_deref(), workers).await?;
-        let https = sockets("https", config.listen.https.as_deref(), workers).await?;
-        let listening = [http.first(), https.first()].into_iter().flatten();
-        let listening = listening.map(std::net::TcpListener::local_addr).chain([Ok(admin)]);
-        let listening = listening.collect::<Result<_, _>>().map_err(Error::Serving)?;
+        let (mut entries, mut bound) = (Vec::new(), Vec::new());
+        for (protocol, key, entry) in config.listen.entries() {
+            let sockets = sockets(&key, &entry.address, workers).await?;
+            let address = sockets.first().map(std::net::TcpListener::local_addr).transpose();
+            let Some(address) = address.map_err(Error::Serving)? else { continue }; // there are no threads
+            bound.push(Bound { address, protocol: protocol.as_str(), exposure: entry.exposure });
+            let (exposure, proxy_protocol) = (entry.exposure, entry.proxy_protocol);
+            entries.push(BoundEntry { protocol, exposure, proxy_protocol, sockets });
+        }
+        let listening = bound.iter().map(|entry| entry.address).chain([admin]).collect();
         kept.endpoints.own_listeners().set(listening); // before anything is connected to
+        let speaks_tls = entries.iter().any(|entry| entry.protocol == Protocol::Https);
         let (access_log, written) = match &config.access_log {
             Some(target) => {
                 let (log, written) = AccessLog::open(target, metrics.clone()).map_err(Error::AccessLog)?;
@@ -55,12 +73,9 @@ impl Traffic {
             max_connections: shares.clients,
             slots: slots.clone(),
             drain: config.drain,
-            tls: if https.is_empty() { None } else { Some(client_facing_tls(credentials)?) },
-            http,
-            https,
+            tls: if speaks_tls { Some(client_facing_tls(credentials)?) } else { None },
+            entries,
             trusted_proxies: config.trusted_proxies.clone().into(),
-            http_proxy_protocol: config.listen.http_proxy_protocol,
-            https_proxy_protocol: config.listen.https_proxy_protocol,
             loop_id: own_id(&credentials.identity()),
             access_log,
             metrics: metrics.clone(),
@@ -68,11 +83,17 @@ impl Traffic {
         };
         Connector::check().map_err(Error::Serving)?;
         let dataplane = Dataplane::start(options, shutdown).map_err(Error::Serving)?;
-        info!(
-            identity = %credentials.identity(), workers,
-            http = ?dataplane.http, https = ?dataplane.https, "gateway listens"
-        );
-        Ok(Self { dataplane, written })
+        let identity = credentials.identity();
+        info!(%identity, workers, "gateway listens");
+        for Bound { address, protocol, exposure } in &bound {
+            info!(%address, protocol, %exposure, "gateway listens for clients");
+        }
+        Ok(Self { dataplane, written, bound })
+    }
+
+    /// Where it listens for clients.
+    pub(super) fn bound(&self) -> Vec<Bound> {
+        self.bound.clone()
     }
 
     /// Returns when every thread has stopped, after the shutdown, or one has failed.
@@ -96,23 +117,18 @@ fn client_facing_tls(credentials: &LiveCredentials) -> Result<Arc<ServerConfig>,
     Ok(Arc::new(tls))
 }
 
-/// One socket per serving thread; none where there is no address.
-async fn sockets(
-    face: &'static str,
-    address: Option<&str>,
-    count: usize,
-) -> Result<Vec<std::net::TcpListener>, Error> {
-    let Some(address) = address else { return Ok(Vec::new()) };
+/// One socket per serving thread.
+async fn sockets(key: &str, address: &str, count: usize) -> Result<Vec<std::net::TcpListener>, Error> {
     let resolved: Option<SocketAddr> =
-        tokio::net::lookup_host(address).await.map_err(cannot_listen(face, address))?.next();
+        tokio::net::lookup_host(address).await.map_err(cannot_listen(key, address))?.next();
     let resolved = resolved
         .ok_or_else(|| std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address"))
-        .map_err(cannot_listen(face, address))?;
-    bind(resolved, count).map_err(cannot_listen(face, address))
+        .map_err(cannot_listen(key, address))?;
+    bind(resolved, count).map_err(cannot_listen(key, address))
 }
 
-fn cannot_listen(face: &'static str, address: &str) -> impl FnOnce(std::io::Error) -> Error {
-    let address = address.to_owned();
+fn cannot_listen(key: &str, address: &str) -> impl FnOnce(std::io::Error) -> Error {
+    let (face, address) = (key.to_owned(), address.to_owned());
     move |source| Error::Listen { face, address, source }
 }
 

@@ -19,8 +19,8 @@ use rustls_pki_types::CertificateDer;
 use x509_parser::{extensions::GeneralName, parse_x509_certificate};
 
 use super::{
-    Chain, Credentials, KeyDigest, KeyDir, KeyPair, NoIdentity, PkiError, TrustAnchor, Validity, files,
-    identity, key_digest,
+    Chain, Credentials, Environments, KeyDigest, KeyDir, KeyPair, NoIdentity, PkiError, TrustAnchor,
+    Validity, files, identity, key_digest,
 };
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -206,7 +206,20 @@ impl Authority {
     /// Certifies a process for a day: servers by a control intermediate, agents and gateways by their region's. Extra
     /// names are for clients that check host names; a region's leaves can have none.
     pub fn issue_leaf(&self, spki: &[u8], identity: &Identity, extra: &[SanName]) -> Result<Chain, PkiError> {
-        self.issue_dated_leaf(spki, identity, extra, self.lifetime(LEAF_LIFE)?)
+        self.issue_dated_leaf(spki, identity, extra, &Environments::default(), self.lifetime(LEAF_LIFE)?)
+    }
+
+    /// Certifies a node below an agent, with the environments that it serves. Only a region's authority can.
+    pub fn issue_leaf_for(
+        &self,
+        spki: &[u8],
+        identity: &Identity,
+        environments: &Environments,
+    ) -> Result<Chain, PkiError> {
+        if !matches!(self.tier, Tier::Regional(_)) {
+            return Err(PkiError::not_allowed("only the leaves of a region name environments"));
+        }
+        self.issue_dated_leaf(spki, identity, &[], environments, self.lifetime(LEAF_LIFE)?)
     }
 
     fn issue_dated_leaf(
@@ -214,6 +227,7 @@ impl Authority {
         spki: &[u8],
         identity: &Identity,
         extra: &[SanName],
+        environments: &Environments,
         validity: Validity,
     ) -> Result<Chain, PkiError> {
         identity.check().map_err(NoIdentity::from)?;
@@ -237,6 +251,7 @@ impl Authority {
         }
         let mut params = base_params(identity.role.as_str(), identity.name.as_str(), validity);
         params.is_ca = IsCa::ExplicitNoCa;
+        params.custom_extensions.extend(environments.extension()?);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         // Every process is a server to some and a client to others.
         params.extended_key_usages =
@@ -269,7 +284,16 @@ impl Authority {
             return self.issue_credentials(identity, &[]);
         }
         let key = KeyPair::generate()?;
-        Credentials::new(self.issue_dated_leaf(&key.public_key_der(), identity, &[], self.validity)?, key)
+        Credentials::new(
+            self.issue_dated_leaf(
+                &key.public_key_der(),
+                identity,
+                &[],
+                &Environments::default(),
+                self.validity,
+            )?,
+            key,
+        )
     }
 
     /// A control intermediate with a fresh key: what a root makes for the first control-plane node.

@@ -1,4 +1,4 @@
-//! The only thing a certificate says about its holder.
+//! Who a certificate says its holder is.
 
 use hanse_topology::{DOMAIN, Identity, InvalidIdentity, Name};
 use rustls_pki_types::CertificateDer;

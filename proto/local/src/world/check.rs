@@ -1,102 +1,95 @@
-//! What holds after every change of a node, and in the end.
+//! What holds after every change of a node. Nothing here asks the code that is tested whether a head counts.
 
-use super::{node::Node, region::Region, truth::Truth, *};
+use super::{
+    node::{Node, Watched},
+    region::Region,
+    truth::{Known, Truth},
+    *,
+};
 
-impl Region {
-    /// Why the region is not what it comes to once nothing is cut, and one source is elected.
-    pub(super) fn unsettled(&self, wish: &truth::Content) -> Option<String> {
-        let runtime = |map: &ReplicaMap| map.get(&runtime_scope("production"))?.position().copied();
-        let committed = self.control.hub.read(runtime);
-        let mut greatest = None;
-        for node in &self.nodes {
-            let (place, Some(process)) = (node.name(), &node.process) else { continue };
-            if process.hub.read(runtime) != committed {
-                return Some(format!("{place} has not what the control plane committed"));
-            }
-            let held = process.hub.read(|map| map.get(&local()).cloned()).unwrap_or_default();
-            let Some(at) = process.origins.believed(&local(), Some(&held)).and_then(Replica::position) else {
-                return Some(format!("{place} believes nothing: it is at {:?}", held.position()));
-            };
-            let greatest = greatest.get_or_insert(*at);
-            if !at.is(greatest) {
-                return Some(format!("{place} is at {at}, and another node at {greatest}"));
-            }
-            if truth::content_of(&held) != *wish {
-                let held = truth::content_of(&held);
-                return Some(format!("{place} holds {held:?} at {at}, and the source wishes for {wish:?}"));
-            }
-            for (agent, link) in &process.links {
-                let link = link.merge.link.read(|map| map.get(&local()).cloned());
-                let met = process.origins.believed(&local(), link.as_ref()).and_then(Replica::position);
-                if met.is_some_and(|met| !at.may_follow(met)) {
-                    return Some(format!("{place} is at {at}, and its link to agent-{agent} at {met:?}"));
-                }
-            }
+impl Watched {
+    /// What a hub holds of a local scope, for a node that knows so much.
+    pub(super) fn of(origin: usize, map: &ReplicaMap, known: &Known, truth: &Truth) -> Self {
+        Self {
+            made_at_ms: known.made_at_ms(origin),
+            counted: truth.counted(origin, map, known),
+            had_common: map.get(local(origin)).is_some_and(|replica| replica.get(COMMON).is_some()),
         }
-        None
     }
-}
 
-impl Region {
-    /// Where every node stands.
-    pub(super) fn positions(&self) -> String {
-        let at = |hub: &Replicas, origins: &Origins| {
-            hub.read(|map| {
-                let held = map.get(&local());
-                let position = held.and_then(Replica::position);
-                let counts =
-                    if origins.believed(&local(), held).is_some() { "" } else { " (counts no longer)" };
-                position.map_or("nothing".to_owned(), |position| {
-                    let (lineage, revision) = (position.lineage, position.revision);
-                    format!("{}.{}/{revision}{counts}", head::counter_of(&lineage), lineage.generation as u32)
-                })
-            })
-        };
-        let mut lines = String::new();
-        for node in &self.nodes {
-            let (place, Some(process)) = (node.name(), &node.process) else { continue };
-            lines += &format!("\n{place}: {}", at(&process.hub, &process.origins));
-            for (agent, link) in &process.links {
-                lines += &format!(", by agent-{agent} {}", at(&link.merge.link, &process.origins));
-            }
+    /// As long as the node has an Origin, its local scope stays. It goes forward as long as the holder of its head is named.
+    fn goes_on(&mut self, origin: usize, now: Self, known: &Known, truth: &Truth) -> Result<(), String> {
+        let before = std::mem::replace(self, now);
+        // A local scope ends with its Origin, also where another Origin of its name is made at once.
+        if before.made_at_ms.is_none() || before.made_at_ms != self.made_at_ms {
+            return Ok(());
         }
-        lines
+        if before.had_common && !self.had_common {
+            return Err(format!("it lost a route of {} for which every source wishes", local(origin)));
+        }
+        match before.counted.filter(|before| truth.counts(origin, before, known)) {
+            Some(before) if !self.counted.is_some_and(|at| at.may_follow(&before)) => {
+                let at = self.counted.as_ref().map(Position::to_string);
+                Err(format!("it went back from {before} to {at:?} of {}", local(origin)))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 }
 
 /// What a node holds is what a holder signed, and not less than before.
 pub(super) fn check_node(node: &mut Node, truth: &Truth) -> Result<(), String> {
-    let is_gateway = !node.is_agent();
     let Some(process) = &mut node.process else { return Ok(()) };
     let at_version = process.versions();
     if std::mem::replace(&mut process.checked, at_version) == at_version {
         return Ok(());
     }
-    let (name, watched, origins) = (node.index, &mut node.watched, &process.origins);
+    let known = process.known.clone();
     let checked = process.hub.read(|map| {
-        let (held, has_origin) = (map.get(&local()), control::has_origin(map));
-        held.map_or(Ok(()), |held| truth.check(held))?;
-        let has_common = held.is_some_and(|held| held.get(COMMON).is_some());
-        if is_gateway && has_origin && watched.had_common && !has_common {
-            return Err("it lost a route for which every source wishes".to_owned());
-        }
-        watched.had_common |= has_common;
-        let at = held.and_then(Replica::position);
-        if let Some((before, signature)) = &watched.believed
-            && origins.is_holders(&local(), before, signature).is_ok()
-            && !at.is_some_and(|at| at.may_follow(before))
-        {
-            let at = at.map(Position::to_string);
-            return Err(format!("it went back from {before} to {at:?}"));
-        }
-        let believed = origins.believed(&local(), held);
-        watched.believed = believed.and_then(|held| Some((*held.position()?, held.signature()?.clone())));
-        Ok(())
+        node.watched.iter_mut().enumerate().try_for_each(|(origin, watched)| {
+            map.get(local(origin)).map_or(Ok(()), |held| truth.check(origin, held))?;
+            watched.goes_on(origin, Watched::of(origin, map, &known, truth), &known, truth)
+        })
     });
-    checked.map_err(|why| format!("node {name}: {why}"))
+    checked.map_err(|why| format!("{}: {why}", node.name()))
 }
 
-/// What a link holds is what a holder signed.
-pub(super) fn check_link(link: &Replicas, truth: &Truth) -> Result<(), String> {
-    link.read(|map| map.get(&local()).map_or(Ok(()), |held| truth.check(held)))
+/// A node passes on the local scopes of which it holds a head that counts for it, and no other.
+pub(super) fn check_offer(node: &Node, truth: &Truth) -> Result<(), String> {
+    let Some(process) = &node.process else { return Ok(()) };
+    let counted = |map: &ReplicaMap| -> BTreeSet<ScopeId> {
+        let counts = |origin: &usize| truth.counted(*origin, map, &process.known).is_some();
+        (0..ORIGINS).filter(counts).map(|origin| local(origin).clone()).collect()
+    };
+    let (counted, offered) = (process.hub.read(counted), process.origins.held().borrow().clone());
+    match offered == counted {
+        true => Ok(()),
+        false => Err(format!("{}: it passes on {offered:?}, and what counts is {counted:?}", node.name())),
+    }
+}
+
+impl Region {
+    /// Where every node stands in a local scope.
+    pub(super) fn positions(&self, origin: usize) -> String {
+        let at = |hub: &Replicas, known: &Known| {
+            hub.read(|map| {
+                let Some(position) = map.get(local(origin)).and_then(Replica::position) else {
+                    return "nothing".to_owned();
+                };
+                let counts =
+                    if self.truth.counts(origin, position, known) { "" } else { " (counts no longer)" };
+                let (lineage, revision) = (position.lineage, position.revision);
+                format!("{}.{}/{revision}{counts}", head::counter_of(&lineage), lineage.generation as u32)
+            })
+        };
+        let mut lines = String::new();
+        for node in &self.nodes {
+            let (place, Some(process)) = (node.name(), &node.process) else { continue };
+            lines += &format!("\n{place}: {}", at(&process.hub, &process.known));
+            for (agent, link) in &process.links {
+                lines += &format!(", by agent-{agent} {}", at(&link.merge.link, &process.known));
+            }
+        }
+        lines
+    }
 }

@@ -1,11 +1,13 @@
-//! The control node: it says who the agents of the region are, and who the holders of the Origin.
+//! The control node: it says who the agents of the region are, and who the holders of the Origins.
 
 use hanse_proto::runtime::{self, Resource, resource::Kind};
 use prost::Message as _;
 
 use super::{node::AGENTS, *};
 
-const ORIGIN: &str = "origin/pods";
+pub(super) const ORIGIN: &str = "origin/pods";
+/// Whose resources the holders of each Origin may publish.
+const ORGANIZATIONS: [&str; ORIGINS] = ["acme", "umbrella"];
 
 /// What the control plane has committed.
 pub(super) struct Control {
@@ -13,10 +15,10 @@ pub(super) struct Control {
     /// Agents that all others follow.
     pub(super) relays: [usize; 3],
     revision: u64,
-    /// When the Origin was made; `None`: there is none.
-    made_at_ms: Option<u64>,
-    /// How often it was made.
-    made: u64,
+    /// When each Origin was made; `None`: there is none.
+    made_at_ms: [Option<u64>; ORIGINS],
+    /// How often each was made. Two may be made at the same time.
+    made: [u64; ORIGINS],
 }
 
 /// The scopes that a node offers, and the state by which it does.
@@ -28,27 +30,30 @@ pub(super) fn agents_scope() -> ScopeId {
 
 impl Control {
     pub(super) fn new() -> Self {
-        Self { hub: Replicas::new(), relays: [0, 1, 2], revision: 0, made_at_ms: None, made: 0 }
+        let (revision, made_at_ms, made) = Default::default();
+        Self { hub: Replicas::new(), relays: [0, 1, 2], revision, made_at_ms, made }
     }
 
     pub(super) fn offer(&self) -> Offer {
-        ([runtime_scope("production"), agents_scope()].into(), Some(at(self.revision)))
+        let scopes = (0..ORIGINS).map(|origin| runtime_of(origin).clone()).chain([agents_scope()]);
+        (scopes.collect(), Some(at(self.revision)))
     }
 
-    pub(super) fn has_origin(&self) -> bool {
-        self.made_at_ms.is_some()
+    /// An Origin that is deleted.
+    pub(super) fn deleted(&self) -> Option<usize> {
+        self.made_at_ms.iter().position(Option::is_none)
     }
 
-    /// The Origin is made, unless it is there, or deleted.
-    pub(super) fn set_origin(&mut self, is_there: bool) {
-        if is_there && self.made_at_ms.is_none() {
-            self.made += 1;
+    /// An Origin is made, unless it is there, or deleted.
+    pub(super) fn set_origin(&mut self, origin: usize, is_there: bool) {
+        if is_there && self.made_at_ms[origin].is_none() {
+            self.made[origin] += 1;
         }
-        self.made_at_ms = is_there.then_some(self.made);
+        self.made_at_ms[origin] = is_there.then_some(self.made[origin]);
     }
 
-    /// Commits a revision: the agents with the keys that they joined with, and the Origin with these holders.
-    pub(super) fn commit(&mut self, keys: &[KeyDigest], holders: &[usize]) {
+    /// Commits a revision: the agents with the keys that they joined with, and the Origins with these holders.
+    pub(super) fn commit(&mut self, keys: &[KeyDigest], holders: &[Vec<usize>; ORIGINS]) {
         self.revision += 1;
         let bytes = |kind: Kind| -> Bytes {
             Resource { kind: Some(kind), requires: Vec::new() }.encode_to_vec().into()
@@ -64,26 +69,27 @@ impl Control {
             };
             (format!("agent/{}", neighbour.name).into(), bytes(Kind::Neighbour(neighbour)))
         });
-        let origin = self.made_at_ms.map(|made_at_ms| {
-            let holder = |agent: &usize| runtime::Holder {
-                name: node::agent_name(*agent).to_string(),
-                key: key(*agent),
-            };
-            let origin = runtime::Origin {
-                name: "pods".to_owned(),
-                organizations: vec!["acme".to_owned()],
-                kinds: vec!["route".to_owned()],
-                holders: holders.iter().map(holder).collect(),
-                made_at_ms,
-            };
-            (Arc::from(ORIGIN), bytes(Kind::Origin(origin)))
+        let runtimes = (0..ORIGINS).map(|origin| {
+            let made = self.made_at_ms[origin].map(|made_at_ms| {
+                let holder = |agent: &usize| runtime::Holder {
+                    name: node::agent_name(*agent).to_string(),
+                    key: key(*agent),
+                };
+                let made = runtime::Origin {
+                    name: "pods".to_owned(),
+                    organizations: vec![ORGANIZATIONS[origin].to_owned()],
+                    kinds: vec!["route".to_owned()],
+                    holders: holders[origin].iter().map(holder).collect(),
+                    made_at_ms,
+                };
+                (Arc::from(ORIGIN), bytes(Kind::Origin(made)))
+            });
+            // Something of the control plane that changes with each revision: it must not wait for a local scope.
+            let other = (Arc::from("plan/acme/free"), Bytes::from(format!("{}", self.revision)));
+            (runtime_of(origin).clone(), made.into_iter().chain([other]).collect())
         });
-        // Something of the control plane that changes with each revision: it must not wait for a local scope.
-        let other = (Arc::from("plan/acme/free"), Bytes::from(format!("{}", self.revision)));
-        let contents = [
-            (agents_scope(), agents.collect::<BTreeMap<Arc<str>, Bytes>>()),
-            (runtime_scope("production"), origin.into_iter().chain([other]).collect()),
-        ];
+        let agents = (agents_scope(), agents.collect::<BTreeMap<Arc<str>, Bytes>>());
+        let contents: Vec<_> = runtimes.chain([agents]).collect();
         let to = at(self.revision);
         self.hub.update_all(|replicas| {
             for (scope, content) in contents {
@@ -96,9 +102,4 @@ impl Control {
             }
         });
     }
-}
-
-/// Whether a node has the Origin, as its own `runtime` scope says.
-pub(super) fn has_origin(map: &ReplicaMap) -> bool {
-    map.get(&runtime_scope("production")).is_some_and(|replica| replica.get(ORIGIN).is_some())
 }

@@ -1,23 +1,25 @@
 //! What may happen.
 
 use super::{
+    ORIGINS,
     forging::{FORGERIES, Forgery},
     node::{AGENTS, CONTROL, NODES},
     random::Random,
     region::Region,
+    sources::SOURCES,
 };
 
-/// One thing that happens. Nodes go by their numbers, holders by their place in the Origin.
+/// One thing that happens. Nodes and Origins go by their numbers, holders by their sources.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Event {
-    /// What the sources look at changes: a key gets another value, or goes.
-    Change { key: u64, goes: bool },
+    /// What the sources of an Origin look at changes: a key gets another value, or goes.
+    Change { origin: usize, key: u64, goes: bool },
     /// The source at a holder looks at it.
-    Look { holder: usize },
-    /// The source at a holder is elected. The other one hears of it, or does not.
-    Elect { holder: usize, alone: bool },
+    Look { source: usize },
+    /// The source at a holder is elected. The other one of the Origin hears of it, or does not.
+    Elect { source: usize, alone: bool },
     /// The source at a holder wishes for nothing any more.
-    Resign { holder: usize },
+    Resign { source: usize },
     /// A process ends, and what was not written is lost.
     Kill { node: usize },
     /// It starts again.
@@ -32,16 +34,18 @@ pub(super) enum Event {
     HealAll,
     /// Nothing arrives from a publisher for a while.
     Delay { subscriber: usize, publisher: usize, ms: u64 },
-    /// An agent sends something else than it holds.
-    Forge { agent: usize, forgery: Forgery },
+    /// An agent sends something else of a local scope than it holds.
+    Forge { agent: usize, origin: usize, forgery: Forgery },
     /// A node says of itself that it holds something else than it does.
     Lie { node: usize },
     /// All send and say what they hold.
     Honest,
-    /// The Origin is deleted, or made anew.
-    Origin { is_there: bool },
+    /// An Origin is deleted, or made anew.
+    Origin { origin: usize, is_there: bool },
+    /// The Origin names a holder no longer, unless that is its only one, or again.
+    Name { source: usize, is_named: bool },
     /// A holder joins anew, with another key and nothing on its disk.
-    ReplaceKey { holder: usize },
+    ReplaceKey { source: usize },
     /// Another agent is a relay in place of one that was.
     Replace { relay: usize, agent: usize },
     /// The control plane commits something else.
@@ -55,39 +59,48 @@ pub(super) fn draw(random: &mut Random, region: &Region) -> Event {
     use Event::*;
     let node = |random: &mut Random| random.below(NODES as u64) as usize;
     let agent = |random: &mut Random| random.below(AGENTS as u64) as usize;
-    let holder = |random: &mut Random| random.below(2) as usize;
+    let source = |random: &mut Random| random.below(SOURCES as u64) as usize;
+    let origin = |random: &mut Random| random.below(ORIGINS as u64) as usize;
     let relay = |random: &mut Random| random.one_of(&region.control.relays);
     let end = |random: &mut Random| match random.percent(80) {
         true => random.below(NODES as u64) as usize,
         false => CONTROL,
     };
-    if !region.control.has_origin() && random.percent(15) {
-        return Origin { is_there: true };
+    if let Some(origin) = region.control.deleted()
+        && random.percent(15)
+    {
+        return Origin { origin, is_there: true };
+    }
+    if let Some(source) = region.unnamed()
+        && random.percent(5)
+    {
+        return Name { source, is_named: true };
     }
     match random.below(100) {
-        0..20 => Change { key: random.below(5), goes: random.percent(30) },
-        20..31 => Look { holder: holder(random) },
-        31..40 => Elect { holder: holder(random), alone: random.percent(60) },
-        40..42 => Resign { holder: holder(random) },
-        42..47 => Kill { node: node(random) },
-        47..53 => Start { node: region.one_that_is_down(random).unwrap_or(0) },
-        53..58 => Cut { one: node(random), other: end(random) },
-        58..62 => Isolate { node: agent(random) },
-        62..65 => Heal { one: node(random), other: end(random) },
-        65..70 => HealAll,
-        70..74 => {
+        0..18 => Change { origin: origin(random), key: random.below(5), goes: random.percent(30) },
+        18..29 => Look { source: source(random) },
+        29..38 => Elect { source: source(random), alone: random.percent(60) },
+        38..40 => Resign { source: source(random) },
+        40..45 => Kill { node: node(random) },
+        45..51 => Start { node: region.one_that_is_down(random).unwrap_or(0) },
+        51..56 => Cut { one: node(random), other: end(random) },
+        56..60 => Isolate { node: agent(random) },
+        60..63 => Heal { one: node(random), other: end(random) },
+        63..68 => HealAll,
+        68..72 => {
             let (subscriber, publisher) = (node(random), end(random));
             Delay { subscriber, publisher, ms: random.one_of(&[300, 2_000, 8_000]) }
         }
-        74..77 => Forge { agent: relay(random), forgery: random.one_of(&FORGERIES) },
-        77..80 => Forge { agent: agent(random), forgery: random.one_of(&FORGERIES) },
+        72..76 => Forge { agent: relay(random), origin: origin(random), forgery: random.one_of(&FORGERIES) },
+        76..79 => Forge { agent: agent(random), origin: origin(random), forgery: random.one_of(&FORGERIES) },
         // What relays and the gateway of a holder say of themselves may make the holder take over.
-        80..84 if random.percent(75) => Lie { node: relay(random) },
-        80..84 => Lie { node: AGENTS },
-        84..87 => Honest,
-        87..89 => Origin { is_there: false },
-        89..91 => ReplaceKey { holder: holder(random) },
-        91..93 => Commit,
+        79..83 if random.percent(75) => Lie { node: relay(random) },
+        79..83 => Lie { node: AGENTS },
+        83..86 => Honest,
+        86..88 => Origin { origin: origin(random), is_there: false },
+        88..90 => ReplaceKey { source: source(random) },
+        90..92 => Name { source: source(random), is_named: false },
+        92..93 => Commit,
         93..95 => Replace { relay: relay(random), agent: agent(random) },
         _ => Wait { ms: random.one_of(&[1_000, 3_000, 12_000, 35_000]) },
     }

@@ -4,7 +4,7 @@ use hanse_proto::sync::{publisher_message::Body, subscriber_message};
 use hanse_sync::{Alarm, Effect, Received, Wanted};
 
 use super::{
-    check::{check_link, check_node},
+    check::check_node,
     control::Offer,
     forging::lie,
     node::*,
@@ -103,11 +103,17 @@ impl Region {
         let Some(offer) = self.offer(pair) else { return Ok(false) };
         stream.admit(offer);
         self.publish(pair.1, stream);
+        if seeded("take-replays") {
+            self.take_replays(pair, stream)?;
+        }
         while let Some(message) = stream.next_down(now) {
             if let (Some(Body::Welcome(welcome)), true) = (&message.body, seeded("withdraw-local")) {
-                let offered = welcome.scopes.contains(&local().to_string());
-                (!offered).then(|| stream.hub.remove(&local()));
+                let offered = |scope: &ScopeId| welcome.scopes.contains(&scope.to_string());
+                for scope in (0..ORIGINS).map(local).filter(|scope| !offered(scope)) {
+                    stream.hub.remove(scope);
+                }
             }
+            stream.judged_by = self.nodes[pair.0].known();
             let effects = stream.hub.read(|map| stream.subscribing.handle(message, map, now));
             // Another task may change the hub in between.
             if self.random.percent(30) {
@@ -117,6 +123,7 @@ impl Region {
                 return Ok(false);
             }
         }
+        stream.judged_by = self.nodes[pair.0].known();
         let effects = stream.tick(now);
         self.carry_out(pair, stream, effects)
     }
@@ -129,19 +136,45 @@ impl Region {
         };
         let Some(process) = &node.process else { return };
         let at = version(&process.hub);
-        process.hub.read(|map| match &node.forged {
-            Some(forged) if map.contains_key(&local()) => {
-                stream.was_forged = true;
-                let mut map = map.clone();
-                map.insert(local(), forged.clone());
-                // A bug: what the control plane says waits as long.
-                let runtime = runtime_scope("production");
-                let known = stream.hub.read(|map| map.get(&runtime).cloned());
-                known.filter(|_| seeded("starve")).and_then(|known| map.insert(runtime, known));
-                stream.publish(at, &map, self.now);
+        process.hub.read(|map| {
+            let forged = |origin: usize| Some((origin, node.forged[origin].as_ref()?));
+            let forged =
+                (0..ORIGINS).filter_map(forged).filter(|(origin, _)| map.contains_key(local(*origin)));
+            let forged: Vec<(usize, &Replica)> = forged.collect();
+            if forged.is_empty() {
+                return stream.publish(at, map, self.now);
             }
-            Some(_) | None => stream.publish(at, map, self.now),
+            stream.was_forged = true;
+            let mut map = map.clone();
+            for (origin, forged) in forged {
+                map.insert(local(origin).clone(), forged.clone());
+                // A bug: what the control plane says waits as long.
+                let runtime = runtime_of(origin);
+                let known = stream.hub.read(|map| map.get(runtime).cloned());
+                known.filter(|_| seeded("starve")).and_then(|known| map.insert(runtime.clone(), known));
+            }
+            stream.publish(at, &map, self.now);
         });
+    }
+
+    /// A bug: a subscriber takes what its publisher replays, though it stands at a later head.
+    fn take_replays(&mut self, (node, publisher): Pair, stream: &Stream) -> Result<(), String> {
+        let Some(Node { forged, .. }) = self.nodes.get(publisher) else { return Ok(()) };
+        let known = self.nodes[node].known();
+        for (origin, old) in forged.clone().into_iter().enumerate() {
+            let Some(old) = old.filter(|old| self.truth.check(origin, old).is_ok()) else { continue };
+            let (Some(at), Some(signature)) = (old.position().copied(), old.signature().cloned()) else {
+                continue;
+            };
+            if self.truth.counts(origin, &at, &known) {
+                stream.hub.update(local(origin), |replica| {
+                    let change = replica.prepare_afresh(at, old.content());
+                    replica.commit(change.signed(signature)).unwrap();
+                });
+                check_node(&mut self.nodes[node], &self.truth)?;
+            }
+        }
+        Ok(())
     }
 
     /// Does what a subscriber asks for. Whether the stream goes on.
@@ -175,7 +208,10 @@ impl Region {
                             return Ok(false);
                         }
                     }
-                    check_link(&stream.hub, &self.truth)?;
+                    if let Some(origin) = (0..ORIGINS).find(|origin| *local(*origin) == scope) {
+                        let taken = |map: &ReplicaMap| self.truth.check_taken(origin, map, &stream.judged_by);
+                        stream.hub.read(taken)?;
+                    }
                     check_node(&mut self.nodes[node], &self.truth)?;
                 }
                 Effect::Withdraw { scope } => return Err(format!("{scope} is withdrawn")),
@@ -186,6 +222,11 @@ impl Region {
                         Alarm::Stalled => stream.was_held,
                         Alarm::Forged { .. } => of_local && stream.was_forged,
                         Alarm::LineageConflict { .. } => of_local,
+                        // The subscriber asked anew when the holder was named no longer, and again when it was named again. It took the
+                        // answer to the first Hello, so that to the second begins where it stands no more. That costs a third one.
+                        Alarm::WrongFrom { .. } => {
+                            of_local && (stream.was_forged || self.seen.named_again > 0)
+                        }
                         Alarm::UnknownHolder { .. } => of_local,
                         _ => of_local && stream.was_forged,
                     };

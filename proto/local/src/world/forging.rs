@@ -25,9 +25,13 @@ pub(super) enum Forgery {
     HoldersName,
     /// The last counter, in the name of the holder's key, with a signature of another head.
     LastCounter,
+    /// A head of the other Origin, as its holder signed it.
+    OtherOrigin,
+    /// An old head, as its holder signed it: of the same Origin, or of one of its name that was deleted.
+    Replay,
 }
 
-pub(super) const FORGERIES: [Forgery; 7] = [
+pub(super) const FORGERIES: [Forgery; 11] = [
     Forgery::Value,
     Forgery::Next,
     Forgery::Earlier,
@@ -35,14 +39,30 @@ pub(super) const FORGERIES: [Forgery; 7] = [
     Forgery::OwnKey,
     Forgery::HoldersName,
     Forgery::LastCounter,
+    Forgery::OtherOrigin,
+    Forgery::Replay,
+    // These are worth more than the others: what is sent is another head each time.
+    Forgery::OtherOrigin,
+    Forgery::Replay,
 ];
 
-/// The local scope as an agent with this key forges it; `None`: it holds nothing to begin with.
+/// What an agent that forges has in its hands.
+pub(super) struct Hands<'a> {
+    /// What it holds of the local scope.
+    pub(super) held: &'a Replica,
+    /// Its own key.
+    pub(super) key: &'a KeyPair,
+    /// A head of the same local scope that it caught before.
+    pub(super) old: &'a Replica,
+    /// What it holds of the other local scope.
+    pub(super) other: Option<&'a Replica>,
+}
+
+/// The local scope of an Origin as an agent forges it; `None`: it does not have what it needs for that.
 pub(super) fn forge(
     forgery: Forgery,
-    held: &Replica,
-    key: &KeyPair,
-    heads: &[(Position, HeadSignature)],
+    origin: usize,
+    Hands { held, key, old, other }: Hands<'_>,
 ) -> Option<Replica> {
     let (at, signature) = (*held.position()?, held.signature()?.clone());
     let next = Position { revision: at.revision + 1, ..at };
@@ -64,13 +84,17 @@ pub(super) fn forge(
             held.prepare_afresh(Position { lineage, revision: 1 }, whole())
         }
         Forgery::LastCounter => held.prepare_afresh(last_counter(&at), whole()),
+        Forgery::OtherOrigin => held.prepare_afresh(*other?.position()?, other?.content()),
+        Forgery::Replay => held.prepare_afresh(*old.position().filter(|old| **old != at)?, old.content()),
     };
-    let sign = || head::sign(key, &local(), change.to(), &change.root()).unwrap();
+    let sign = || head::sign(key, local(origin), change.to(), &change.root()).unwrap();
     let signature = match forgery {
         Forgery::Value | Forgery::Next | Forgery::LastCounter => signature,
-        Forgery::Earlier => heads.iter().find(|(_, head)| *head != signature)?.1.clone(),
+        Forgery::Earlier => old.signature().filter(|old| **old != signature)?.clone(),
         Forgery::OwnLineage | Forgery::OwnKey => sign(),
         Forgery::HoldersName => HeadSignature { spki: signature.spki, ..sign() },
+        Forgery::OtherOrigin => other?.signature()?.clone(),
+        Forgery::Replay => old.signature()?.clone(),
     };
     let mut replica = held.clone();
     replica.commit(change.signed(signature)).unwrap();
@@ -85,7 +109,7 @@ fn last_counter(held: &Position) -> Position {
 
 /// A subscriber says that it holds the last counter, in the name of the holder of what it does hold.
 pub(super) fn lie(hello: &mut Hello) -> bool {
-    let is_local = hello.scope == local().to_string() && hello.signature.is_some();
+    let is_local = hello.scope.starts_with("local/") && hello.signature.is_some();
     let held = hello.position.as_ref().filter(|_| is_local);
     let Some(held) = held.map(|held| Position::try_from(held).unwrap()) else { return false };
     hello.position = Some(last_counter(&held).into());

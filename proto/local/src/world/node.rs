@@ -2,7 +2,12 @@
 
 use hanse_sync::{Head, Record};
 
-use super::{control::Offer, *};
+use super::{
+    check::{check_node, check_offer},
+    control::Offer,
+    truth::{Known, Truth},
+    *,
+};
 use crate::{Directory, DirectoryReader, Target, followed};
 
 pub(super) const AGENTS: usize = 6;
@@ -23,18 +28,20 @@ pub(super) struct Node {
     pub(super) authority: Authority,
     pub(super) disk: Disk,
     pub(super) process: Option<Process>,
-    /// What it sends of the local scope in place of what it holds.
-    pub(super) forged: Option<Replica>,
+    /// What it sends of each local scope in place of what it holds.
+    pub(super) forged: [Option<Replica>; ORIGINS],
     /// It says of itself that it holds the last counter.
     pub(super) lies: bool,
-    pub(super) watched: Watched,
+    pub(super) watched: [Watched; ORIGINS],
 }
 
-/// What a checker saw of a node.
+/// What a checker saw of a local scope at a node.
 #[derive(Default)]
 pub(super) struct Watched {
-    /// The head that the node believed.
-    pub(super) believed: Option<(Position, HeadSignature)>,
+    /// When the Origin was made; `None`: the node had none.
+    pub(super) made_at_ms: Option<u64>,
+    /// Where the node stood, if that counted.
+    pub(super) counted: Option<Position>,
     /// The node held the Route that every source wishes for.
     pub(super) had_common: bool,
 }
@@ -50,6 +57,8 @@ pub(super) struct Disk {
 pub(super) struct Process {
     pub(super) hub: Replicas,
     pub(super) origins: Origins,
+    /// What the `runtime` scopes of its hub said when it last read them.
+    pub(super) known: Arc<Known>,
     pub(super) offer: Offer,
     pub(super) links: BTreeMap<usize, NeighbourLink>,
     pub(super) directory: Directory,
@@ -77,8 +86,8 @@ pub(super) struct NeighbourLink {
 
 impl Node {
     pub(super) fn new(index: usize, authority: Authority) -> Self {
-        let (disk, watched) = Default::default();
-        Self { index, authority, disk, process: None, forged: None, lies: false, watched }
+        let (disk, forged, watched) = Default::default();
+        Self { index, authority, disk, process: None, forged, lies: false, watched }
     }
 
     pub(super) fn is_agent(&self) -> bool {
@@ -96,14 +105,19 @@ impl Node {
         head::digest_of(&self.authority.key().public_key_der())
     }
 
-    /// Starts a process with what is on the disk.
-    pub(super) fn start(&mut self, trust: LiveTrust) {
+    /// Starts a process with what is on the disk. That binds it, and not what the process before had in memory.
+    pub(super) fn start(&mut self, trust: LiveTrust, truth: &Truth) -> Result<(), String> {
         let hub = Replicas::new();
         hub.update_all(|replicas| {
             for (scope, (head, records)) in &self.disk.scopes {
                 let kept = Replica::restore(head.clone(), records.iter().cloned());
                 *replicas.replica(scope) = kept.expect("what was kept fits");
             }
+        });
+        let known = hub.read(|map| {
+            let known = Known::of(map);
+            self.watched = std::array::from_fn(|origin| Watched::of(origin, map, &known, truth));
+            Arc::new(known)
         });
         let (keeper, origins) = OriginKeeper::new(hub.clone(), trust);
         let (wishes, wished) = watch::channel(Wishes::new());
@@ -115,6 +129,7 @@ impl Node {
         self.process = Some(Process {
             hub,
             origins,
+            known,
             offer,
             links,
             directory,
@@ -127,36 +142,27 @@ impl Node {
             due,
             seen,
             persisted,
-            checked: (0, 0),
+            checked: (u64::MAX, 0),
         });
-        self.forget_what_was_seen();
-    }
-
-    /// What was in force before does not bind what is in force now: an Origin went, or the process before did not keep it.
-    pub(super) fn forget_what_was_seen(&mut self) {
-        let Some(process) = &self.process else { return };
-        let seen = process.hub.read(|map| {
-            let replica = map.get(&local());
-            let believed = process.origins.believed(&local(), replica);
-            let head =
-                believed.and_then(|replica| Some((*replica.position()?, replica.signature()?.clone())));
-            (head, replica.is_some_and(|replica| replica.get(COMMON).is_some()))
-        });
-        self.watched = Watched { believed: seen.0, had_common: seen.1 };
+        check_node(self, truth)
     }
 
     /// Reads Origins, and ends a local scope without one.
-    pub(super) fn keep_origins(&mut self) {
-        let Some(process) = &mut self.process else { return };
+    pub(super) fn keep_origins(&mut self, truth: &Truth) -> Result<(), String> {
+        let Some(process) = &mut self.process else { return Ok(()) };
         let seen = (version(&process.hub), 0);
-        if std::mem::replace(&mut process.seen[0], seen) == seen {
-            return;
+        if std::mem::replace(&mut process.seen[0], seen) != seen {
+            process.known = Arc::new(process.hub.read(Known::of));
+            process.keeper.step();
+            check_node(self, truth)?;
+            check_offer(self, truth)?;
         }
-        let had = process.holds_local();
-        process.keeper.step();
-        if had && !process.holds_local() {
-            self.forget_what_was_seen();
-        }
+        Ok(())
+    }
+
+    /// What it knows of Origins.
+    pub(super) fn known(&self) -> Arc<Known> {
+        self.process.as_ref().map(|process| process.known.clone()).unwrap_or_default()
     }
 
     /// Finds whom to follow. The links that ended: their streams end with them.
@@ -217,9 +223,17 @@ impl Node {
         }
     }
 
-    /// What it holds of the local scope.
-    pub(super) fn held(&self) -> Option<Replica> {
-        self.process.as_ref()?.hub.read(|map| map.get(&local()).cloned())
+    /// What it holds of a local scope.
+    pub(super) fn held(&self, origin: usize) -> Option<Replica> {
+        self.process.as_ref()?.hub.read(|map| map.get(local(origin)).cloned())
+    }
+
+    /// Where it stands in each local scope.
+    pub(super) fn at(&self) -> [Option<Position>; ORIGINS] {
+        let at = |map: &ReplicaMap| {
+            std::array::from_fn(|origin| map.get(local(origin)).and_then(Replica::position).copied())
+        };
+        self.process.as_ref().map(|process| process.hub.read(at)).unwrap_or_default()
     }
 
     /// Writes what is held to the disk.
@@ -240,10 +254,6 @@ impl Node {
 impl Process {
     pub(super) fn versions(&self) -> (u64, u64) {
         (version(&self.hub), *self.origins.changed().borrow())
-    }
-
-    fn holds_local(&self) -> bool {
-        self.hub.read(|map| map.contains_key(&local()))
     }
 }
 

@@ -5,25 +5,22 @@ use std::sync::OnceLock;
 use hanse_identity::TrustAnchor;
 
 use super::{
-    check::{check_link, check_node},
+    check::check_node,
     control::Control,
     event::Event,
-    forging::forge,
+    forging::{Forgery, Hands, forge},
     node::*,
     random::Random,
+    sources::{self, SOURCES, Source},
     stream::{Pair, Stream},
     truth::{Content, Truth},
     *,
 };
 
-/// How long a region may take to settle: a publisher is left alone for 30 s, twice, and a holder waits for 15 s.
-const SETTLES_WITHIN: Duration = Duration::from_secs(90);
-/// How long it must stay so.
-const STAYS_SETTLED: Duration = Duration::from_secs(3);
 /// The generations of one counter in some runs: those of two holders are equal now and then.
-const FEW: u64 = 4;
+pub(super) const FEW: u64 = 4;
 /// The generations of one counter otherwise, as processes draw them.
-const MANY: u64 = 1 << 32;
+pub(super) const MANY: u64 = 1 << 32;
 /// How often a holder gets another key: each is a key of the pool.
 const MAX_KEYS: usize = 6;
 
@@ -44,23 +41,6 @@ fn pool() -> &'static Pool {
     })
 }
 
-/// What wishes for something at a holder.
-struct Source {
-    agent: usize,
-    /// `None`: it is not elected.
-    term: Option<u64>,
-    /// What it last saw.
-    view: Content,
-}
-
-impl Source {
-    /// What it wishes for: what it sees, and something that only it has.
-    fn wish(&self) -> Content {
-        let own = (format!("{ONLY}{}", self.agent).into(), Bytes::from_static(b"1"));
-        self.view.clone().into_iter().chain([own]).collect()
-    }
-}
-
 pub(super) struct Region {
     pub(super) random: Random,
     pub(super) now: Instant,
@@ -73,14 +53,14 @@ pub(super) struct Region {
     /// Both ways.
     pub(super) cut: BTreeSet<Pair>,
     pub(super) retry: BTreeMap<Pair, Instant>,
-    sources: [Source; 2],
-    /// What sources look at.
-    desired: Content,
-    terms: u64,
-    changes: u64,
+    pub(super) sources: [Source; SOURCES],
+    /// What the sources of each Origin look at.
+    pub(super) desired: [Content; ORIGINS],
+    pub(super) terms: u64,
+    pub(super) changes: u64,
     keys: usize,
     /// How many generations of one counter there are.
-    generations: u64,
+    pub(super) generations: u64,
     /// What happened, and when.
     pub(super) steps: Vec<(Duration, Event)>,
 }
@@ -89,12 +69,13 @@ impl Region {
     pub(super) fn new(seed: u64) -> Result<Self, String> {
         let mut random = Random::new(seed);
         let start = Instant::now();
-        // One of the two holders is a relay in every third run.
-        let holders = if random.below(3) == 0 { [3, 0] } else { [3, 4] };
+        // One agent is a holder of both Origins, and in every third run the other holder of an Origin is a relay.
+        let others = [random.one_of(&[0, 4, 4]), random.one_of(&[1, 5, 5])];
+        let agents = others.map(|other| [3, other]).concat();
+        let source = |source| Source::new(source / 2, agents[source]);
         let generations = random.one_of(&[FEW, MANY]);
-        let source = |agent| Source { agent, term: None, view: Content::new() };
         let node = |index: usize| Node::new(index, pool().authorities[index].clone());
-        let (truth, seen, streams, cut, retry, steps) = Default::default();
+        let (truth, seen, streams, cut, retry, desired, steps) = Default::default();
         let mut region = Self {
             random,
             now: start,
@@ -106,45 +87,49 @@ impl Region {
             streams,
             cut,
             retry,
-            sources: holders.map(source),
-            desired: Content::new(),
+            sources: std::array::from_fn(source),
+            desired,
             terms: 0,
             changes: 0,
             keys: 0,
             generations,
             steps,
         };
-        region.change(None, false);
-        (0..2).for_each(|holder| region.look(holder));
-        region.control.set_origin(true);
+        for origin in 0..ORIGINS {
+            region.change(origin, None, false);
+            region.control.set_origin(origin, true);
+        }
+        (0..SOURCES).for_each(|source| region.look(source));
         region.commit();
-        (0..NODES).for_each(|node| region.start(node));
+        (0..NODES).try_for_each(|node| region.start(node))?;
         region.rounds(20, Duration::from_millis(100))?;
-        region.happens(Event::Elect { holder: 0, alone: true })?;
+        for origin in 0..ORIGINS {
+            region.happens(Event::Elect { source: 2 * origin, alone: true })?;
+        }
         Ok(region)
     }
 
     pub(super) fn happens(&mut self, event: Event) -> Result<(), String> {
         self.steps.push((self.now - self.start, event));
         match event {
-            Event::Change { key, goes } => {
-                self.change(Some(key), goes);
-                for holder in 0..2 {
+            Event::Change { origin, key, goes } => {
+                self.change(origin, Some(key), goes);
+                for source in [2 * origin, 2 * origin + 1] {
                     if self.random.percent(70) {
-                        self.look(holder);
+                        self.look(source);
                     }
                 }
             }
-            Event::Look { holder } => self.look(holder),
-            Event::Elect { holder, alone } => {
-                self.elect(holder);
+            Event::Look { source } => self.look(source),
+            Event::Elect { source, alone } => {
+                self.elect(source);
                 if alone {
-                    self.resign(1 - holder);
+                    self.resign(sources::other(source));
                 }
             }
-            Event::Resign { holder } => self.resign(holder),
+            Event::Resign { source } => self.resign(source),
             Event::Kill { node } => self.kill(node),
-            Event::Start { node } => self.start(node),
+            Event::Start { node } => self.start(node)?,
             Event::Cut { one, other } => self.cut(one, other),
             Event::Isolate { node } => (0..=CONTROL).for_each(|other| self.cut(node, other)),
             Event::Heal { one, other } => {
@@ -158,27 +143,22 @@ impl Region {
                     stream.was_held = true;
                 }
             }
-            // A holder is believed in all that it signs.
-            Event::Forge { agent, .. } if self.sources.iter().any(|source| source.agent == agent) => {}
-            Event::Forge { agent, forgery } => {
-                let key = self.nodes[agent].authority.key();
-                let held = self.nodes[agent].held();
-                let forged = held.and_then(|held| forge(forgery, &held, key, &self.truth.heads));
-                self.seen.forged += u32::from(forged.is_some());
-                self.nodes[agent].forged = forged;
-                self.wake(agent);
-            }
-            Event::Lie { node } => {
-                self.nodes[node].lies = true;
-                // It says it when it connects.
-                self.streams.retain(|(subscriber, _), _| *subscriber != node);
-            }
+            Event::Forge { agent, origin, forgery } => self.forge(agent, origin, forgery),
+            Event::Lie { node } => self.lie(node),
             Event::Honest => self.honest(),
-            Event::Origin { is_there } => {
-                self.control.set_origin(is_there);
+            Event::Origin { origin, is_there } => {
+                self.control.set_origin(origin, is_there);
                 self.commit();
             }
-            Event::ReplaceKey { holder } => self.replace_key(holder),
+            Event::Name { source, is_named } => {
+                if is_named || self.sources[sources::other(source)].is_named {
+                    self.seen.unnamed += u32::from(!is_named);
+                    self.seen.named_again += u32::from(is_named);
+                    self.sources[source].is_named = is_named;
+                    self.commit();
+                }
+            }
+            Event::ReplaceKey { source } => self.replace_key(source)?,
             Event::Replace { relay, agent } => {
                 let relays = &mut self.control.relays;
                 if !relays.contains(&agent) {
@@ -196,120 +176,71 @@ impl Region {
         self.rounds(rounds, Duration::from_millis(ms))
     }
 
-    /// Nothing is cut, all run and are honest, and one source is elected: the region settles.
-    pub(super) fn settle(&mut self) -> Result<(), String> {
-        self.cut.clear();
-        self.honest();
-        for stream in self.streams.values_mut() {
-            stream.held_until = self.now;
-        }
-        (0..NODES).for_each(|node| self.start(node));
-        self.control.set_origin(true);
-        self.commit();
-        let elected = self.random.below(2) as usize;
-        self.resign(1 - elected);
-        self.look(elected);
-        // Two lineages of one generation may last until the next takeover, which draws another one.
-        let may_conflict = std::mem::replace(&mut self.generations, MANY) == FEW;
-        if self.sources[elected].term.is_none() || may_conflict || self.random.percent(50) {
-            self.elect(elected);
-        }
-        let wish = self.sources[elected].wish();
-        let (begun, mut settled) = (self.now, None);
-        loop {
-            let step = if self.now - begun < STAYS_SETTLED { 100 } else { 400 };
-            self.rounds(1, Duration::from_millis(step))?;
-            match self.unsettled(&wish) {
-                None => {
-                    let since = *settled.get_or_insert(self.now);
-                    if self.now - since >= STAYS_SETTLED {
-                        self.seen.slowest = self.seen.slowest.max(since - begun);
-                        return Ok(());
-                    }
-                }
-                Some(why) if self.now - begun >= SETTLES_WITHIN => {
-                    let all = self.positions();
-                    return Err(format!("not settled after {SETTLES_WITHIN:?}: {why}{all}"));
-                }
-                Some(_) => settled = None,
-            }
-        }
-    }
-
     pub(super) fn one_that_is_down(&self, random: &mut Random) -> Option<usize> {
         let down: Vec<usize> = (0..NODES).filter(|node| self.nodes[*node].process.is_none()).collect();
         (!down.is_empty()).then(|| random.one_of(&down))
     }
 
-    /// What sources look at gets another value. One key never goes.
-    fn change(&mut self, key: Option<u64>, goes: bool) {
-        self.changes += 1;
-        let value = Bytes::from(format!("{}", self.changes));
-        match key.map(|key| format!("key-{key}")) {
-            Some(key) if goes => drop(self.desired.remove(&*key)),
-            Some(key) => drop(self.desired.insert(key.into(), value)),
-            None => drop(self.desired.insert(COMMON.into(), value)),
-        }
-    }
-
-    fn look(&mut self, holder: usize) {
-        self.sources[holder].view = self.desired.clone();
-        self.wish(holder);
-    }
-
-    fn elect(&mut self, holder: usize) {
-        self.terms += 1;
-        self.sources[holder].term = Some(self.terms);
-        self.wish(holder);
-    }
-
-    fn resign(&mut self, holder: usize) {
-        self.sources[holder].term = None;
-        self.wish(holder);
-    }
-
-    /// Says what a source wishes for now, if its agent runs.
-    fn wish(&mut self, holder: usize) {
-        let source = &self.sources[holder];
-        if let Some(process) = &mut self.nodes[source.agent].process {
-            let wish = source.term.map(|term| Arc::new(Wish { term, content: source.wish() }));
-            process.wishes.send_replace(wish.map(|wish| (local(), wish)).into_iter().collect());
-            process.holder_is_woken = true;
-        }
-    }
-
-    fn start(&mut self, node: usize) {
+    pub(super) fn start(&mut self, node: usize) -> Result<(), String> {
         if self.nodes[node].process.is_some() {
-            return;
+            return Ok(());
         }
-        self.nodes[node].start((&pool().anchor).into());
+        self.nodes[node].start((&pool().anchor).into(), &self.truth)?;
         // A source in a process that starts is another one.
-        for holder in 0..2 {
-            if self.sources[holder].agent == node && self.sources[holder].term.is_some() {
-                self.elect(holder);
+        for source in 0..SOURCES {
+            if self.sources[source].agent == node && self.sources[source].term.is_some() {
+                self.elect(source);
             }
         }
+        Ok(())
     }
 
     fn kill(&mut self, node: usize) {
         self.nodes[node].process = None;
-        self.nodes[node].forged = None;
+        self.nodes[node].forged = Default::default();
         self.streams.retain(|(subscriber, publisher), _| *subscriber != node && *publisher != node);
     }
 
-    fn cut(&mut self, one: usize, other: usize) {
+    pub(super) fn cut(&mut self, one: usize, other: usize) {
         for pair in [(one, other), (other, one)] {
             self.cut.insert(pair);
             self.streams.remove(&pair);
         }
     }
 
-    fn honest(&mut self) {
+    /// An agent sends something else of a local scope than it holds, if it has what it needs for that.
+    pub(super) fn forge(&mut self, agent: usize, origin: usize, forgery: Forgery) {
+        if self.may_sign(origin, agent) {
+            return;
+        }
+        let [held, other] = [origin, 1 - origin].map(|origin| self.nodes[agent].held(origin));
+        let heads = &self.truth.heads[origin];
+        let (Some(held), false) = (held, heads.is_empty()) else { return };
+        let old = &heads[self.random.below(heads.len() as u64) as usize];
+        let key = self.nodes[agent].authority.key();
+        let forged = forge(forgery, origin, Hands { held: &held, key, old, other: other.as_ref() });
+        self.seen.forged += u32::from(forged.is_some());
+        // What a holder signed is sent though the subscriber holds more: a session would say that it is behind.
+        if let (Some(caught), Forgery::Replay | Forgery::OtherOrigin) = (&forged, forgery) {
+            let streams = self.streams.iter_mut().filter(|((_, publisher), _)| *publisher == agent);
+            streams.for_each(|(_, stream)| stream.replay(local(origin), caught, self.now));
+        }
+        self.nodes[agent].forged[origin] = forged;
+        self.wake(agent);
+    }
+
+    pub(super) fn lie(&mut self, node: usize) {
+        self.nodes[node].lies = true;
+        // It says it when it connects.
+        self.streams.retain(|(subscriber, _), _| *subscriber != node);
+    }
+
+    pub(super) fn honest(&mut self) {
         for node in 0..NODES {
             if std::mem::take(&mut self.nodes[node].lies) {
                 self.streams.retain(|(subscriber, _), _| *subscriber != node);
             }
-            if self.nodes[node].forged.take().is_some() {
+            if std::mem::take(&mut self.nodes[node].forged).iter().any(Option::is_some) {
                 self.wake(node);
             }
         }
@@ -320,27 +251,27 @@ impl Region {
         streams.for_each(|(_, stream)| stream.wake());
     }
 
-    fn commit(&mut self) {
+    pub(super) fn commit(&mut self) {
         let keys: Vec<KeyDigest> = self.nodes.iter().map(Node::key).collect();
-        self.control.commit(&keys, &self.sources.each_ref().map(|source| source.agent));
+        self.control.commit(&keys, &self.holders());
     }
 
     /// The data directory is lost, and the agent joins anew under its name.
-    fn replace_key(&mut self, holder: usize) {
+    fn replace_key(&mut self, source: usize) -> Result<(), String> {
         if self.keys == MAX_KEYS {
-            return;
+            return Ok(());
         }
-        let agent = self.sources[holder].agent;
+        let agent = self.sources[source].agent;
         self.kill(agent);
         self.nodes[agent].disk = Disk::default();
         self.nodes[agent].authority = pool().authorities[NODES + self.keys].clone();
         self.keys += 1;
         self.commit();
-        self.start(agent);
+        self.start(agent)
     }
 
     /// Every task and every stream goes on a little, in any order, a few times.
-    fn rounds(&mut self, rounds: u64, time: Duration) -> Result<(), String> {
+    pub(super) fn rounds(&mut self, rounds: u64, time: Duration) -> Result<(), String> {
         for _ in 0..rounds {
             self.now += time;
             for node in self.random.shuffled(0..NODES) {
@@ -388,41 +319,29 @@ impl Region {
     }
 
     pub(super) fn keep_origins(&mut self, node: usize) -> Result<(), String> {
-        self.nodes[node].keep_origins();
-        check_node(&mut self.nodes[node], &self.truth)
+        self.nodes[node].keep_origins(&self.truth)
     }
 
     fn merge(&mut self, node: usize, agent: usize) -> Result<(), String> {
         let node = &mut self.nodes[node];
-        let before = seeded("mix-holders").then(|| node.held()).flatten();
+        let (before, mixed) = (node.at(), seeded("mix-holders").then(|| held_by(node)));
         node.merge(agent);
         check_node(node, &self.truth)?;
-        let Some(held) = node.held().filter(|_| seeded("mix-holders") || seeded("forge-local-head")) else {
-            return Ok(());
-        };
-        // Bugs: something of the holder before stays, or a relay adds something of its own.
-        let lineage = |replica: &Replica| replica.position().map(|at| at.lineage);
-        let more = match seeded("mix-holders") {
-            true => before.filter(|before| lineage(before) != lineage(&held)).map(|before| before.content()),
-            false => self.control.relays.contains(&node.index).then(|| vec![("more".into(), Bytes::new())]),
-        };
-        let Some(more) = more else { return Ok(()) };
-        if let (Some(at), Some(signature), Some(process)) = (held.position(), held.signature(), &node.process)
-        {
-            let content = more.into_iter().chain(held.content()).collect();
-            let change = held.prepare_snapshot(*at, content).unwrap().signed(signature.clone());
-            process.hub.update(&local(), |replica| replica.commit(change)).unwrap();
-            check_link(&process.hub, &self.truth)?;
+        let (at, known) = (node.at(), node.known());
+        for origin in (0..ORIGINS).filter(|origin| at[*origin] != before[*origin]) {
+            let Some(process) = &node.process else { continue };
+            let taken = |map: &ReplicaMap| self.truth.check_taken(origin, map, &known);
+            process.hub.read(taken).map_err(|why| format!("{}: {why}", node.name()))?;
+            if let Some(before) = mixed.as_ref().and_then(|mixed| mixed[origin].as_ref()) {
+                process.hub.update(local(origin), |replica| mix(replica, before));
+                process.hub.read(taken)?;
+            }
         }
         Ok(())
     }
 
     fn hold(&mut self, node: usize) -> Result<(), String> {
-        let at = |node: &Node| {
-            let hub = &node.process.as_ref()?.hub;
-            hub.read(|map| map.get(&local())?.position().copied())
-        };
-        let was = at(&self.nodes[node]);
+        let was = self.nodes[node].at();
         let (random, generations) = (&mut self.random, self.generations);
         let mut draw = || Draw {
             generation: u32::try_from(random.below(generations)).unwrap(),
@@ -430,18 +349,37 @@ impl Region {
             pause: Duration::from_millis(random.below(5_000)),
         };
         self.nodes[node].hold(self.now, &mut draw);
-        let is = at(&self.nodes[node]);
-        if was == is {
-            return Ok(());
+        let is = self.nodes[node].at();
+        for origin in (0..ORIGINS).filter(|origin| was[*origin] != is[*origin]) {
+            let is_here = |source: &&Source| source.origin == origin && source.agent == node;
+            let Some(source) = self.sources.iter().filter(is_here).find(|source| source.term.is_some())
+            else {
+                let (was, is) = (was[origin], is[origin]);
+                return Err(format!("agent-{node} published without a wish: it went from {was:?} to {is:?}"));
+            };
+            self.seen.published += 1;
+            self.seen.takeovers += u32::from(is[origin].is_some_and(|is| is.revision == 1));
+            let signer = &self.nodes[node];
+            let by = (node, signer.key(), &*signer.known());
+            self.truth.publish(origin, by, &signer.held(origin).unwrap_or_default(), &source.wish())?;
         }
-        let source = self.sources.iter().find(|source| source.agent == node && source.term.is_some());
-        let Some(source) = source else {
-            return Err(format!("agent-{node} published without a wish: it went from {was:?} to {is:?}"));
-        };
-        self.seen.published += 1;
-        self.seen.takeovers += u32::from(is.is_some_and(|is| is.revision == 1));
-        let held = self.nodes[node].held().unwrap_or_default();
-        self.truth.publish(node, &held, &source.wish())?;
         check_node(&mut self.nodes[node], &self.truth)
+    }
+}
+
+/// What a node holds of each local scope.
+fn held_by(node: &Node) -> [Option<Replica>; ORIGINS] {
+    std::array::from_fn(|origin| node.held(origin))
+}
+
+/// A bug: something of the holder before stays.
+fn mix(replica: &mut Replica, before: &Replica) {
+    let (Some(at), Some(signature)) = (replica.position().copied(), replica.signature().cloned()) else {
+        return;
+    };
+    if before.position().is_some_and(|before| before.lineage != at.lineage) {
+        let content = before.content().into_iter().chain(replica.content()).collect();
+        let change = replica.prepare_snapshot(at, content).unwrap();
+        replica.commit(change.signed(signature)).unwrap();
     }
 }

@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 
-use hanse_proto::sync::{PublisherMessage, SubscriberMessage};
+use hanse_proto::sync::{
+    Hello, Introduction, PublisherMessage, SubscriberMessage, publisher_message, subscriber_message,
+};
 use hanse_sync::{BootId, Effect, Freshness, Patience, PublisherSession, SubscriberSession, Wanted};
 
-use super::{control::Offer, *};
+use super::{control::Offer, truth::Known, *};
 
 /// How often a subscriber looks at the time, as processes do.
 const TICK: Duration = Duration::from_millis(100);
@@ -31,13 +33,15 @@ pub(super) struct Stream {
     pub(super) was_held: bool,
     /// What the publisher sent was forged, or what the subscriber said was a lie.
     pub(super) was_forged: bool,
+    /// What the subscriber knew of Origins when it judged what came last.
+    pub(super) judged_by: Arc<Known>,
     down: VecDeque<(Instant, PublisherMessage)>,
     up: VecDeque<(Instant, SubscriberMessage)>,
     ticked: Instant,
     offered: Option<Offer>,
     published: Option<u64>,
     /// Where the publisher stood in the control plane's scopes, and when.
-    expects: Option<(Instant, u64)>,
+    expects: Option<(Instant, Option<u64>)>,
 }
 
 impl Stream {
@@ -52,7 +56,7 @@ impl Stream {
         let boot = BootId::new([1; 16]);
         let (subscribing, effects) =
             SubscriberSession::start(wanted, "world", boot, Patience::default(), now);
-        let (down, up, was_held, was_forged) = Default::default();
+        let (down, up, was_held, was_forged, judged_by) = Default::default();
         let stream = Self {
             publishing: PublisherSession::new("world".to_owned()),
             subscribing: subscribing.judging(heads),
@@ -61,6 +65,7 @@ impl Stream {
             held_until: now,
             was_held,
             was_forged,
+            judged_by,
             down,
             up,
             ticked: now,
@@ -98,6 +103,13 @@ impl Stream {
         self.published = None;
     }
 
+    /// The publisher sends a transfer that it caught before, whatever the subscriber holds.
+    pub(super) fn replay(&mut self, scope: &ScopeId, caught: &Replica, now: Instant) {
+        self.was_forged = true;
+        let arrives = now + self.delay;
+        self.down.extend(transfer(scope, caught, now).into_iter().map(|message| (arrives, message)));
+    }
+
     /// Has the publisher look again.
     pub(super) fn wake(&mut self) {
         self.published = None;
@@ -129,8 +141,8 @@ impl Stream {
     /// The subscriber keeps up in the control plane's scopes, whatever comes of a local one.
     pub(super) fn check_progress(&mut self, publisher: &Replicas, now: Instant) -> Result<(), String> {
         let revision = |hub: &Replicas| {
-            let replica = |map: &ReplicaMap| map.get(&runtime_scope("production"))?.position().copied();
-            hub.read(replica).map_or(0, |position| position.revision)
+            let of = |map: &ReplicaMap, origin| Some(map.get(runtime_of(origin))?.position()?.revision);
+            hub.read(|map| (0..ORIGINS).map(|origin| of(map, origin).unwrap_or_default()).min())
         };
         if now < self.held_until {
             self.expects = None;
@@ -142,8 +154,8 @@ impl Stream {
                 match revision(&self.hub) {
                     follows if follows >= expected => Ok(()),
                     stalls => Err(format!(
-                        "stays at revision {stalls} of a runtime scope, and its publisher has had {expected} for \
-                         {FOLLOWS_WITHIN:?}"
+                        "stays at revision {stalls:?} of a runtime scope, and its publisher has had {expected:?} \
+                         for {FOLLOWS_WITHIN:?}"
                     )),
                 }
             }
@@ -154,4 +166,35 @@ impl Stream {
             }
         }
     }
+}
+
+/// What a subscriber got that held nothing of a scope.
+fn transfer(scope: &ScopeId, replica: &Replica, now: Instant) -> Vec<PublisherMessage> {
+    use subscriber_message::Body;
+    let mut session = PublisherSession::new("world".to_owned());
+    session.admit([scope.clone()], None);
+    let introduction = Introduction { boot_id: vec![1; 16].into(), ..Introduction::default() };
+    let hello = Hello { scope: scope.to_string(), ..Hello::default() };
+    for body in [Body::Introduction(introduction), Body::Hello(hello)] {
+        session.handle(SubscriberMessage { body: Some(body) }).unwrap();
+    }
+    let map = ReplicaMap::from([(scope.clone(), replica.clone())]);
+    let freshness = Freshness { confirmed_at: now, quorum: true };
+    let next = || Some(session.next(&map, freshness, now)).filter(|messages| !messages.is_empty());
+    let is_of_transfer = |message: &PublisherMessage| match &message.body {
+        Some(
+            publisher_message::Body::Begin(_)
+            | publisher_message::Body::Chunk(_)
+            | publisher_message::Body::End(_),
+        ) => true,
+        Some(
+            publisher_message::Body::Welcome(_)
+            | publisher_message::Body::Refused(_)
+            | publisher_message::Body::Superseded(_)
+            | publisher_message::Body::Bookmark(_)
+            | publisher_message::Body::Behind(_),
+        )
+        | None => false,
+    };
+    std::iter::from_fn(next).flatten().filter(is_of_transfer).collect()
 }

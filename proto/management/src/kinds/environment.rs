@@ -20,7 +20,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct EnvironmentSpec {
-    /// Whether it may be reached from outside. Accepted with a warning: no gateway of this version enforces it.
+    /// Whether it may be reached from outside. An internal one is served at the internal entries of gateways only.
     #[serde(default)]
     pub exposure: Exposure,
     /// Hosts it answers to: exact names or `*.suffix`. Empty: every host.
@@ -107,17 +107,6 @@ impl ManagementKind for EnvironmentSpec {
                 "no gateway of this version refuses credentials that it could not confirm for long",
                 "leave it out, or write `serve`; to shut a caller out, delete its Credential",
             )),
-        }
-    }
-
-    fn warnings(&self) -> Vec<(&'static str, String)> {
-        match self.exposure {
-            Exposure::External => Vec::new(),
-            Exposure::Internal => {
-                let detail = "no gateway of this version keeps it from being reached from outside: give its \
-                              gateways addresses that are not";
-                vec![("exposure", detail.to_owned())]
-            }
         }
     }
 

@@ -264,7 +264,7 @@ async fn an_api_has_one_set_of_counters_in_all_scopes_of_an_environment() {
     world.stands(1, 1).await;
     let count = |world: &World, path: &str| {
         let table = world.handle.table.load();
-        let environment = table.environment(Protocol::Http, "any").unwrap();
+        let environment = table.environment(Protocol::Http, Exposure::External, "any").unwrap();
         environment.api("any", path.as_bytes()).unwrap().stats.count(0, http::StatusCode::OK);
     };
     count(&world, "/orders");

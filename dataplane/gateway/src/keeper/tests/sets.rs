@@ -11,7 +11,7 @@ use super::{
 use crate::{
     health::{EndpointHealth, Failure, millis},
     table::Served,
-    testbed::entry,
+    testbed::{EXTERNAL, entry},
 };
 
 const KINDS: [&str; 3] = ["route", "upstream", "endpoints"];
@@ -37,7 +37,7 @@ fn referring(name: &str, own: &[&str], origin: &str, set: &str) -> (Arc<str>, By
 }
 
 fn served(table: &RoutingTable, path: &str) -> Arc<Served> {
-    let environment = table.environment(Protocol::Http, "any").unwrap();
+    let environment = table.environment(Protocol::Http, Exposure::External, "any").unwrap();
     environment.api("any", path.as_bytes()).unwrap().clone()
 }
 
@@ -345,7 +345,8 @@ struct Bench {
 
 impl Bench {
     fn over(replicas: &Replicas) -> Self {
-        let (seed, _handle) = KeeperSeed::new(replicas.clone(), Vec::new(), GatewayMetrics::new(1));
+        let (seed, _handle) =
+            KeeperSeed::new(replicas.clone(), Vec::new(), EXTERNAL.to_vec(), GatewayMetrics::new(1));
         let state = Keeping::over(&seed.handle);
         Self { seed, state }
     }

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use hanse_process::ShutdownTrigger;
 use hanse_proto::runtime::{self, resource::Kind};
 use hanse_runtime::{Resource, ResourceKind};
+use hanse_topology::Exposure;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -30,8 +31,8 @@ use crate::{
     config::{Drain, Limits, Network},
     health::{Endpoints, HealthChecks},
     metrics::{ApiCounters, GatewayMetrics, HostCounters},
-    proxy::{Dataplane, DataplaneOptions, Slots, bind},
-    table::{ConnectProfiles, RoutingTable, SetId, index::ScopeIndex},
+    proxy::{BoundEntry, Dataplane, DataplaneOptions, Slots, bind},
+    table::{ConnectProfiles, Protocol, RoutingTable, SetId, index::ScopeIndex},
     testbed,
     testbed::scope,
 };
@@ -54,6 +55,9 @@ pub(super) fn one_api(url: &str) -> Resources {
 pub(super) struct Gateway {
     pub(super) http: SocketAddr,
     pub(super) https: Option<SocketAddr>,
+    /// Internal entries; `http` and `https` are external.
+    pub(super) internal: SocketAddr,
+    pub(super) internal_https: Option<SocketAddr>,
     pub(super) metrics: Arc<GatewayMetrics>,
     pub(super) hosts: HostCounters,
     pub(super) endpoints: Endpoints,
@@ -106,18 +110,26 @@ impl Gateway {
         let table = Arc::<ArcSwap<RoutingTable>>::default();
         let slots = Slots::new(setup.upstream_connections);
         let any = "127.0.0.1:0".parse().unwrap();
+        let mut entries = Vec::new();
+        let mut bound = |protocol, exposure| {
+            let sockets = bind(any, setup.workers).unwrap();
+            let address = sockets[0].local_addr().unwrap();
+            entries.push(BoundEntry { protocol, exposure, proxy_protocol: setup.proxy_protocol, sockets });
+            address
+        };
+        let http = bound(Protocol::Http, Exposure::External);
+        let https = setup.tls.as_ref().map(|_| bound(Protocol::Https, Exposure::External));
+        let internal = bound(Protocol::Http, Exposure::Internal);
+        let internal_https = setup.tls.as_ref().map(|_| bound(Protocol::Https, Exposure::Internal));
         let options = DataplaneOptions {
             table: table.clone(),
             limits: setup.limits,
             max_connections: setup.limits.connections(4_096).clients,
             slots: slots.clone(),
             drain: setup.drain,
-            http: bind(any, setup.workers).unwrap(),
-            https: if setup.tls.is_some() { bind(any, setup.workers).unwrap() } else { Vec::new() },
+            entries,
             tls: setup.tls,
             trusted_proxies: setup.trusted_proxies.into(),
-            http_proxy_protocol: setup.proxy_protocol,
-            https_proxy_protocol: setup.proxy_protocol,
             loop_id: HeaderValue::from_static(LOOP_ID),
             access_log: setup.log.map(|output| AccessLog::writing_to(output, metrics.clone()).unwrap().0),
             metrics: metrics.clone(),
@@ -129,8 +141,10 @@ impl Gateway {
         tokio::spawn(async move { checks.run(shutdown).await });
         let (profiles, counters) = (ConnectProfiles::over(endpoints.clone()), ApiCounters::default());
         let gateway = Self {
-            http: dataplane.http.unwrap(),
-            https: dataplane.https,
+            http,
+            https,
+            internal,
+            internal_https,
             metrics,
             hosts: counters.hosts.clone(),
             endpoints,
@@ -175,6 +189,19 @@ impl Gateway {
         profiles.sets.insert(SetId::new(&"local/eu-west/production/east".parse().unwrap(), &key), set);
         index.follow_sets(&profiles.sets.take_changed(), profiles);
         self.serve(index);
+    }
+
+    /// Serves these environments instead.
+    pub(super) fn serve_all(&self, environments: Vec<(&str, Resources)>) {
+        let (_, profiles) = &mut *self.index.lock().unwrap();
+        let tables = environments.into_iter().map(|(environment, resources)| {
+            let mut index = ScopeIndex::new(scope(environment));
+            index.apply(resources, Vec::new(), profiles);
+            index.table()
+        });
+        let table = RoutingTable::new(tables.collect());
+        self.endpoints.enforce(&table.egress());
+        self.table.store(Arc::new(table));
     }
 
     fn serve(&self, index: &ScopeIndex) {

@@ -90,7 +90,7 @@ async fn serving(dir: &Path) -> (Agent, Config, Process) {
     agent.publish(3, "orders");
     let config = agent.config(dir);
     let gateway = Process::start(dir, &config);
-    until(config.listen.http.as_ref().unwrap(), "/orders", 502).await;
+    until(&http_of(&config), "/orders", 502).await;
     unproven(&config, 0).await;
     // With the next position, that is on disk too.
     agent.publish_nothing(4);
@@ -102,7 +102,7 @@ async fn serving(dir: &Path) -> (Agent, Config, Process) {
 async fn is_survived(way: &str) {
     let dir = tempfile::tempdir().unwrap();
     let (agent, config, mut gateway) = serving(dir.path()).await;
-    let http = config.listen.http.clone().unwrap();
+    let http = http_of(&config);
     agent.publish_deadly(5, way);
     for _ in 1..UNCLEAN_ENDS {
         gateway.ends().await;
@@ -154,7 +154,7 @@ async fn a_resource_that_exhausts_memory_is_held_back_after_three_ends() {
 async fn a_resource_that_panics_is_held_back_at_once() {
     let (dir, way) = (tempfile::tempdir().unwrap(), "panic");
     let (agent, config, gateway) = serving(dir.path()).await;
-    let http = config.listen.http.clone().unwrap();
+    let http = http_of(&config);
     agent.publish_at(5, "items", "/items");
     until(&http, "/items", 502).await;
     agent.publish_deadly(6, way);

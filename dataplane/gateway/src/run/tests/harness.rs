@@ -284,6 +284,11 @@ impl Agent {
         self.replicas.update(&scope("production"), advance).unwrap();
     }
 
+    /// The content root of what it publishes.
+    pub(super) fn root(&self) -> hanse_link::ContentRoot {
+        self.replicas.read(|map| map[&scope("production")].root())
+    }
+
     /// The revision that the only gateway acknowledged.
     pub(super) fn acknowledged(&self) -> Option<u64> {
         let record = self.subscribers.snapshot().into_iter().next()?;
@@ -337,6 +342,11 @@ pub(super) fn authority_key(authority: &Authority) -> hanse_identity::KeyPair {
     authority.save(dir.path()).unwrap();
     let pem = std::fs::read_to_string(dir.path().join("key.pem")).unwrap();
     hanse_identity::KeyPair::from_pem(&pem).unwrap()
+}
+
+/// The first address of plain HTTP.
+pub(super) fn http_of(config: &Config) -> String {
+    config.listen.http.0[0].address.clone()
 }
 
 /// A port that was free a moment ago.

@@ -5,6 +5,8 @@ use hanse_proto::runtime;
 use proptest::prelude::*;
 use prost::Message as _;
 
+use hanse_topology::Exposure;
+
 use super::*;
 use crate::{
     table::{ConnectProfiles, Protocol, RoutingTable, index::ScopeIndex},
@@ -69,7 +71,7 @@ impl World {
     }
 
     fn environment(&self) -> &EnvironmentTable {
-        self.table.environment(Protocol::Http, "any.example").unwrap()
+        self.table.environment(Protocol::Http, Exposure::External, "any.example").unwrap()
     }
 
     /// Where a local route does not answer, and why.
@@ -315,7 +317,7 @@ fn a_route_that_cannot_be_used_keeps_its_requests_from_other_organizations() {
     change(&mut made, vec![(key, later.encode_to_vec().into()), upstream], &[]);
     let answer = |made: &ScopeIndex, place: Place, path: &str| {
         let table = RoutingTable::new(vec![made.table(), local("east", &[place]).table()]);
-        let environment = table.environment(Protocol::Http, "any.example").unwrap();
+        let environment = table.environment(Protocol::Http, Exposure::External, "any.example").unwrap();
         let served = environment.api("any.example", path.as_bytes()).unwrap();
         format!("{}{}", served.key, if served.routes.blocked { " blocked" } else { "" })
     };
@@ -372,9 +374,12 @@ fn a_local_route_at_no_host_of_its_environment_is_told() {
 fn a_local_scope_serves_nothing_without_its_environment() {
     let place: Place = ("acme", 0, "", "/orders");
     let table = RoutingTable::new(vec![local("east", &[place]).table()]);
-    assert!(!table.is_configured() && table.environment(Protocol::Http, "any.example").is_none());
+    assert!(
+        !table.is_configured()
+            && table.environment(Protocol::Http, Exposure::External, "any.example").is_none()
+    );
     // The control plane's scope is there, and has no Listener yet.
     let index = ScopeIndex::new(scope("production"));
     let table = RoutingTable::new(vec![index.table(), local("east", &[place]).table()]);
-    assert!(table.environment(Protocol::Http, "any.example").is_none());
+    assert!(table.environment(Protocol::Http, Exposure::External, "any.example").is_none());
 }

@@ -1,6 +1,8 @@
 use hanse_proto::runtime::{self, resource::Kind};
 use proptest::prelude::*;
 
+use hanse_topology::Exposure;
+
 use super::*;
 use crate::{
     table::{Protocol, RequestPath, RoutingTable, callers::OwnedId},
@@ -12,7 +14,7 @@ mod closed;
 /// Which Api answers, and how many endpoints' turns it has: `-` where there is none.
 fn serves(index: &ScopeIndex, path: &str) -> String {
     let table = RoutingTable::new(vec![index.table()]);
-    let Some(environment) = table.environment(Protocol::Http, "any.example") else {
+    let Some(environment) = table.environment(Protocol::Http, Exposure::External, "any.example") else {
         return "no listener".to_owned();
     };
     let path = RequestPath::parse(path).unwrap();
@@ -30,7 +32,7 @@ fn serves(index: &ScopeIndex, path: &str) -> String {
 /// Whether the Api that answers is blocked.
 fn is_blocked(index: &ScopeIndex, path: &str) -> bool {
     let table = RoutingTable::new(vec![index.table()]);
-    let environment = table.environment(Protocol::Http, "any.example").unwrap();
+    let environment = table.environment(Protocol::Http, Exposure::External, "any.example").unwrap();
     environment.api("any.example", path.as_bytes()).unwrap().routes.blocked
 }
 
