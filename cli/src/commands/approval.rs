@@ -61,12 +61,12 @@ pub(super) fn tell_proposed(proposal: &Proposal, form: Option<Form>) -> std::io:
 
 /// What has to happen now.
 fn waits(proposal: &Proposal) -> String {
-    let Proposal { number, expires, owner, environments, .. } = proposal;
+    let Proposal { number, expires, owner, environments, plans, .. } = proposal;
     format!(
         "nothing was changed: proposal {number} waits until {expires} for a token of another owner than {}, because of {}: hanse \
          approval approve {number}",
         printable(owner),
-        environments.join(", ")
+        changes::because(environments, plans)
     )
 }
 
@@ -77,7 +77,7 @@ fn listed(proposals: &Proposals, output: Output) -> String {
         Output::Yaml => render::yaml(proposals),
         Output::Name => items().map(|one| one.number.to_string()).collect::<Vec<_>>().join("\n"),
         Output::Table | Output::Wide => {
-            let mut titles = vec!["NUMBER", "OWNER", "EXPIRES", "ENVIRONMENTS", "REASON", "CHANGES"];
+            let mut titles = vec!["NUMBER", "OWNER", "EXPIRES", "CONCERNS", "REASON", "CHANGES"];
             let is_wide = output == Output::Wide;
             if is_wide {
                 titles.extend(["TOKEN", "PROPOSED"]);
@@ -87,7 +87,7 @@ fn listed(proposals: &Proposals, output: Output) -> String {
                     one.number.to_string(),
                     printable(&one.owner),
                     one.expires.clone(),
-                    one.environments.join(", "),
+                    changes::because(&one.environments, &one.plans),
                     printable(&one.reason),
                     named(one),
                 ];
@@ -117,11 +117,11 @@ fn line(change: &AuditChange) -> String {
 
 /// A proposal for one who decides about it.
 fn shown(proposal: &Proposal) -> String {
-    let Proposal { number, owner, token, reason, time, expires, environments, .. } = proposal;
+    let Proposal { number, owner, token, reason, time, expires, environments, plans, .. } = proposal;
     let mut lines = vec![
         format!("proposal {number} of {} (token {token}) at {time}", printable(owner)),
         format!("reason: {}", printable(reason)),
-        format!("environments: {}", environments.join(", ")),
+        format!("concerns: {}", changes::because(environments, plans)),
         format!("expires: {expires}"),
     ];
     if proposal.force_grants {
@@ -217,7 +217,7 @@ mod tests {
     fn a_proposal_is_shown_with_all_that_it_does() {
         let expected = "proposal 7 of ann (token ann-ci) at 2026-01-01T00:00:00Z\n\
              reason: release\\u{1b} 42\n\
-             environments: production\n\
+             concerns: production\n\
              expires: 2026-01-02T00:00:00Z\n\
              force-grants: Bindings may lose requests to a HostGrant of another Organization\n\
              \n\

@@ -10,7 +10,7 @@ pub(super) fn print(answer: &Applied, dry_run: bool) -> std::io::Result<()> {
         data(line)?;
     }
     say(summary(answer, dry_run));
-    if let Some(needed) = needed(&answer.needs_approval) {
+    if let Some(needed) = needed(&answer.needs_approval, &answer.needs_approval_plans) {
         say(needed);
     }
     warn(&answer.warnings, answer.warnings_left_out);
@@ -18,13 +18,16 @@ pub(super) fn print(answer: &Applied, dry_run: bool) -> std::io::Result<()> {
 }
 
 /// What a dry run says of a change that a second owner must approve.
-fn needed(environments: &[String]) -> Option<String> {
-    (!environments.is_empty()).then(|| {
-        format!(
-            "a second owner must approve it, because of {}: do it with --propose REASON",
-            environments.join(", ")
-        )
-    })
+fn needed(environments: &[String], plans: &[String]) -> Option<String> {
+    let because = because(environments, plans);
+    (!because.is_empty())
+        .then(|| format!("a second owner must approve it, because of {because}: do it with --propose REASON"))
+}
+
+/// The Environments and the FailoverPlans that need an approval. A plan is named with its kind.
+pub(super) fn because(environments: &[String], plans: &[String]) -> String {
+    let plans = plans.iter().map(|plan| format!("FailoverPlan {plan}"));
+    environments.iter().cloned().chain(plans).collect::<Vec<_>>().join(", ")
 }
 
 /// Says what was accepted although it does not hold yet.

@@ -222,6 +222,7 @@ mod tests {
             warnings_left_out: 0,
             dry_run: false,
             needs_approval: Vec::new(),
+            needs_approval_plans: Vec::new(),
         };
         let read = |text: String| serde_json::from_str::<serde_json::Value>(&text).unwrap();
         let several = read(document(&[answer(3), answer(4)], false, Form::Json).unwrap());

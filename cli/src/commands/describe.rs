@@ -1,7 +1,7 @@
 //! `hanse describe`: one resource and what belongs to it, for people.
 
 use hanse_api::answer::{QuarantinedResource, Resource, Status};
-use hanse_management::{Kind, ProblemName, text_of};
+use hanse_management::{Kind, ProblemName, ShownWith, text_of};
 use serde_json::{Value, json};
 
 use crate::{
@@ -70,6 +70,9 @@ fn cannot_use(found: &QuarantinedResource) -> String {
 
 /// Whether the field at a JSON pointer into the resource names `name`.
 fn refers(item: &Resource, pointer: &str, name: &str) -> bool {
+    if pointer == ShownWith::BY_NAME {
+        return item.name == name;
+    }
     match pointer.strip_prefix("/spec").and_then(|pointer| item.spec.pointer(pointer)) {
         Some(Value::Array(names)) => names.iter().any(|one| one == name),
         Some(one) => one == name,

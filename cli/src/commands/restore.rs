@@ -70,8 +70,8 @@ async fn restore_part(
     Ok(Some(applied))
 }
 
-/// The Environments of a dump that are guarded. Their Bindings come in later parts, and would need a second owner. So each is made
-/// without `approval`, which is switched on after the last part.
+/// The Environments and the FailoverPlans of a dump that are guarded. Bindings and decisions come in later parts, and would need a second
+/// owner. So each is made without `approval`, which is switched on after the last part.
 struct Guarded {
     has_parts: bool,
     /// Those that are there without `approval`.
@@ -84,13 +84,12 @@ impl Guarded {
         Self { has_parts: dump.parts > 1, later: Vec::new() }
     }
 
-    /// Takes `approval` out of Environments, unless they are there with it: the dump was restored before. Those Environments as they
-    /// are in the dump.
+    /// Takes `approval` out of resources, unless they are there with it: the dump was restored before. Those resources as they are in
+    /// the dump.
     async fn take_out(&self, client: &Client, manifests: &mut [Sourced]) -> anyhow::Result<Vec<Sourced>> {
         let mut taken = Vec::new();
         for sourced in manifests.iter_mut().filter(|_| self.has_parts) {
-            let Spec::Environment(spec) = &sourced.manifest.spec else { continue };
-            if spec.approval.is_none() {
+            if !is_guarded(&sourced.manifest.spec) {
                 continue;
             }
             let present = client.find(&sourced.manifest.key).await?;
@@ -100,9 +99,7 @@ impl Guarded {
             let mut later = sourced.clone();
             later.manifest.restored = None;
             taken.push(later);
-            if let Spec::Environment(spec) = &mut sourced.manifest.spec {
-                spec.approval = None;
-            }
+            unguard(&mut sourced.manifest.spec);
         }
         Ok(taken)
     }
@@ -113,7 +110,7 @@ impl Guarded {
         (!names.is_empty()).then(|| names.join(", "))
     }
 
-    /// Makes the Environments what they are in the dump.
+    /// Makes them what they are in the dump.
     async fn switch_on(self, client: &Client, args: &ApplyArgs) -> anyhow::Result<Option<Applied>> {
         let Some(named) = self.unguarded() else { return Ok(None) };
         let failed = |error: anyhow::Error| {
@@ -122,6 +119,22 @@ impl Guarded {
             with_words(error, &so_far)
         };
         send(client, args, &self.later).await.map(Some).map_err(failed)
+    }
+}
+
+fn is_guarded(spec: &Spec) -> bool {
+    match spec {
+        Spec::Environment(spec) => spec.approval.is_some(),
+        Spec::FailoverPlan(spec) => spec.approval,
+        _never_guarded => false,
+    }
+}
+
+fn unguard(spec: &mut Spec) {
+    match spec {
+        Spec::Environment(spec) => spec.approval = None,
+        Spec::FailoverPlan(spec) => spec.approval = false,
+        _never_guarded => {}
     }
 }
 
@@ -257,6 +270,22 @@ mod tests {
             assert!(later[0]["spec"]["approval"].is_object(), "{later:?}");
             assert_eq!((&later[0]["name"], later[0].get("restored")), (&json!("production"), None));
         }
+    }
+
+    #[test]
+    fn environments_and_plans_are_guarded() {
+        let spec = |yaml: &str| parse_yaml(yaml, &"default".parse().unwrap()).unwrap().remove(0).spec;
+        let plan = |more: &str| {
+            spec(&format!(
+                "{{kind: FailoverPlan, name: p, spec: {{hosts: [h], active: a, standby: [b]{more}}}}}"
+            ))
+        };
+        assert!(is_guarded(&plan(", approval: true")) && !is_guarded(&plan("")));
+        assert!(is_guarded(&spec("{kind: Environment, name: e, spec: {regions: [], approval: {}}}")));
+        assert!(!is_guarded(&spec("{kind: Plan, name: gold}")));
+        let mut open = plan(", approval: true");
+        unguard(&mut open);
+        assert_eq!(open, plan(""));
     }
 
     #[tokio::test]

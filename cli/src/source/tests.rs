@@ -111,5 +111,5 @@ fn the_documented_examples_can_be_read() {
     for example in examples {
         read += from_stdin(example).unwrap_or_else(|error| panic!("{error}\n{example}")).len();
     }
-    assert_eq!(read, 26);
+    assert_eq!(read, 29);
 }

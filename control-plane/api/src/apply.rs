@@ -7,11 +7,11 @@ use std::collections::BTreeSet;
 
 use axum::response::Response;
 use hanse_management::{
-    Problem, ProblemName, Revision,
+    Problem, Revision, check,
     manifest::{Expected, Request},
 };
 use hanse_state::{
-    Accepted, Action, Attempt, Change, ChangeResult, CommandBody, State,
+    Accepted, Action, Attempt, Change, ChangeResult, CommandBody, Guarded, State,
     admission::{Seal, Warning, admit},
     port::ScopeEffect,
     projection,
@@ -149,14 +149,12 @@ fn to_changes(request: Request) -> Result<Vec<Change>, Problem> {
     let Request { resources, delete, expects } = request;
     let mut changes = Vec::with_capacity(resources.len() + delete.len() + expects.len());
     for manifest in resources {
-        let key = &manifest.key;
-        if !key.kind.is_writable() && manifest.restored.is_none() {
-            return Err(Problem::new(ProblemName::Forbidden, format!("{key} is written by the server only"))
-                .at(key.to_string())
-                .remedy("leave it out: change the Api and its next revision is made"));
+        if manifest.restored.is_none() {
+            check::check_operators(&manifest.key)?;
         }
         changes.push(Change::from(manifest));
     }
+    delete.iter().try_for_each(|Expected { key, .. }| check::check_operators(key))?;
     changes.extend(delete.into_iter().map(|Expected { key, revision, .. }| Change {
         key,
         action: Action::Delete { cascade: false },
@@ -179,8 +177,8 @@ pub(crate) struct Tried {
     effects: Vec<ScopeEffect>,
     /// What they would be answered with.
     pub(crate) warnings: Warnings,
-    /// The Environments for which they need an approval.
-    pub(crate) guarded: BTreeSet<Name>,
+    /// What they need an approval for.
+    pub(crate) guarded: Guarded,
 }
 
 /// Makes changes in a copy.
@@ -211,7 +209,12 @@ async fn dry_run(call: &Call, before: State, changes: Vec<Change>) -> Result<Res
     let write = move || {
         let accepted = Accepted { revision: base, ..accepted };
         let applied = applied(&accepted, Some(&effects), &warnings);
-        let mut tried = Applied { dry_run: true, needs_approval: named(&guarded), ..applied };
+        let mut tried = Applied {
+            dry_run: true,
+            needs_approval: named(&guarded.environments),
+            needs_approval_plans: named(&guarded.plans),
+            ..applied
+        };
         for change in tried.changes.iter_mut().filter(|change| change.action != answer::Action::Unchanged) {
             change.revision = None;
         }
@@ -244,10 +247,11 @@ fn applied(accepted: &Accepted, effects: Option<&[ScopeEffect]>, warnings: &Warn
         warnings_left_out,
         dry_run: false,
         needs_approval: Vec::new(),
+        needs_approval_plans: Vec::new(),
     }
 }
 
-/// The names of Environments.
-pub(crate) fn named(environments: &BTreeSet<Name>) -> Vec<String> {
-    environments.iter().map(Name::to_string).collect()
+/// Names, as an answer has them.
+pub(crate) fn named(names: &BTreeSet<Name>) -> Vec<String> {
+    names.iter().map(Name::to_string).collect()
 }

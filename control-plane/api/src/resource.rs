@@ -162,8 +162,15 @@ async fn delete_now(
 
 fn deleted(revision: Revision, accepted: &Accepted, warnings: &Warnings, dry_run: bool) -> Deleted {
     let (warnings, warnings_left_out) = warnings.answered();
-    let needs_approval = Vec::new();
-    Deleted { revision, changes: changes(accepted), warnings, warnings_left_out, dry_run, needs_approval }
+    Deleted {
+        revision,
+        changes: changes(accepted),
+        warnings,
+        warnings_left_out,
+        dry_run,
+        needs_approval: Vec::new(),
+        needs_approval_plans: Vec::new(),
+    }
 }
 
 /// Deletes in a copy, and says which resources go, each with the revision it is at.
@@ -185,8 +192,8 @@ async fn try_delete(
         change.revision = state.get(&change.key).map_or(0, |present| present.metadata.revision);
     }
     let write = move || {
-        let needs_approval = named(&guarded);
-        (base, Deleted { needs_approval, ..deleted(base, &accepted, &warnings, true) })
+        let (needs_approval, needs_approval_plans) = (named(&guarded.environments), named(&guarded.plans));
+        (base, Deleted { needs_approval, needs_approval_plans, ..deleted(base, &accepted, &warnings, true) })
     };
     call.answer(StatusCode::OK, write).await
 }
@@ -325,7 +332,7 @@ async fn show(
     let (last_uses, sight) = (call.api.last_uses.clone(), call.bounds_of_sight().cloned());
     let shown = move |resource: &Resource, state: &State| {
         let warned = answer::Resource::from(resource).warned(&state.warnings(&resource.key, sight.as_ref()));
-        last_uses.shown(resource, warned)
+        last_uses.shown(resource, warned.owned_by(state.owner_of_global_host(&resource.key)))
     };
     let is_quick = !matches!(resource.key.kind, Kind::Binding | Kind::HostGrant);
     if is_quick && resource.spec.json_len() <= SMALL_BODY {

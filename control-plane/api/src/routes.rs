@@ -9,7 +9,7 @@ use axum::{
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
 };
-use hanse_management::{Kind, Problem, ProblemName, Revision};
+use hanse_management::{Kind, Problem, ProblemName, Revision, Written};
 use http::{HeaderValue, Method, StatusCode, Uri, header};
 use serde::Serialize;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterExt};
@@ -114,11 +114,15 @@ fn remedy_for_path(path: &str) -> String {
 async fn wrong_method(method: Method, uri: Uri) -> Response {
     let path = uri.path();
     let problem = Problem::new(ProblemName::BadRequest, format!("{method} is not possible on {path:?}"));
-    let of_server = path.split('/').any(|segment| segment == Kind::ApiRevision.plural());
-    let remedy = if of_server {
-        "ApiRevisions are written by the server only: change the Api and the next one is made"
-    } else {
-        "use one of the methods in the Allow header"
+    let mut made = path.split('/').filter_map(Kind::from_plural).map(Kind::written);
+    let remedy = match made.next_back() {
+        Some(Written::ByApply) => {
+            "the control plane makes these: change the Api and its next ApiRevision is made"
+        }
+        Some(Written::ByHandlers) => {
+            "the control plane makes these: no operator writes a decision about failover"
+        }
+        Some(Written::ByOperators) | None => "use one of the methods in the Allow header",
     };
     Rejection::from(problem.remedy(remedy)).with_status(StatusCode::METHOD_NOT_ALLOWED).into_response()
 }

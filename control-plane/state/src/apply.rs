@@ -17,14 +17,11 @@ mod revocation;
 mod roots;
 mod version;
 
-use std::collections::BTreeSet;
-
 use hanse_management::{Kind, Problem, ResourceKey};
-use hanse_topology::Name;
 
 use crate::{
     Accepted, AuditLink, ChangeResult, Command, CommandBody, JournalEntry, Outcome, State, audit,
-    validate::guarded::Concerned,
+    validate::guarded::{Author, Concerned, Guarded},
 };
 
 pub(crate) use idempotent::{IdempotentResult, IdempotentResults};
@@ -55,14 +52,19 @@ impl State {
         if let Some(request) = &request
             && let Some(accepted) = self.idempotent.answer(request, now_ms)?
         {
-            return Ok(Attempt { next: self.clone(), accepted: accepted.clone(), guarded: BTreeSet::new() });
+            return Ok(Attempt {
+                next: self.clone(),
+                accepted: accepted.clone(),
+                guarded: Guarded::default(),
+            });
         }
         let mut next = self.clone();
         next.time_ms = now_ms;
         let effects = match &command.body {
             CommandBody::Apply(changes) => {
                 let sight = command.origin.organization.as_ref();
-                resources::apply(self, &mut next, changes, command.force_grants, sight)?
+                let author = if command.origin.role.is_some() { Author::Operator } else { Author::Node };
+                resources::apply(self, &mut next, changes, command.force_grants, sight, author)?
             }
             CommandBody::UseJoinToken { token, secret_digest, joiner, key_digest, seat } => {
                 let wanted = join::Use { token, secret_digest, joiner, key_digest, seat: *seat };
@@ -122,7 +124,7 @@ impl State {
             actor::check_within(organization, &effects)?;
         }
         let makes_entry = effects.makes_revision || effects.makes_entry;
-        let guarded = effects.guarded.environments.clone();
+        let guarded = effects.guarded.guarded.clone();
         let accepted = next.commit(effects);
         if makes_entry {
             if command.origin.role.is_some() && !passes_a_full_log(&command.body, &accepted) {
@@ -156,8 +158,8 @@ pub struct Attempt {
     pub next: State,
     /// What its caller would be told.
     pub accepted: Accepted,
-    /// The Environments for which it needs the approval of a second owner. Empty: it needs none.
-    pub guarded: BTreeSet<Name>,
+    /// That for which it needs the approval of a second owner. Empty: it needs none.
+    pub guarded: Guarded,
 }
 
 /// What an operator may do with a full log. A drop makes room. What ends the access of a node or a token must not wait for an export,

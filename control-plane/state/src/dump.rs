@@ -54,7 +54,8 @@ impl Dump {
                 let is_latest = api.is_some_and(|api| api.metadata.api_revision == revision.number);
                 self.revisions.contains(&resource.key) && !is_latest
             }
-            _written_by_operators => true,
+            // Decisions, too: another federation serves from the same regions.
+            _other => true,
         }
     }
 }

@@ -51,5 +51,6 @@ pub use resource::{Metadata, Resource, rfc3339};
 pub use root::{Root, RootCertificate, RootId};
 pub use snapshot::SnapshotError;
 pub use state::{Lineage, State};
+pub use validate::guarded::Guarded;
 pub use validate::serving::{Serving, ServingIn};
 pub use version::{UnknownVersion, Version};

@@ -10,7 +10,7 @@ use imbl::OrdMap;
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
-use crate::{Action, Change, ChangeResult, Origin, State, rfc3339};
+use crate::{Action, Change, ChangeResult, Guarded, Origin, State, rfc3339};
 
 /// An apply that waits for the approval of a second owner.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +31,8 @@ pub struct Proposal {
     pub force_grants: bool,
     /// The Environments that need the approval.
     pub environments: Vec<Name>,
+    /// The FailoverPlans that need it.
+    pub plans: Vec<Name>,
     /// What is to be done.
     pub changes: Vec<Change>,
     /// What that did to each resource when it was proposed. The approval makes these changes and no others.
@@ -83,6 +85,14 @@ impl Proposal {
     /// Whether it can no longer be approved at this time, in Unix milliseconds.
     pub fn has_expired(&self, now_ms: u64) -> bool {
         self.expires_ms <= now_ms
+    }
+
+    /// What needs the approval.
+    pub(crate) fn guarded(&self) -> Guarded {
+        Guarded {
+            environments: self.environments.iter().cloned().collect(),
+            plans: self.plans.iter().cloned().collect(),
+        }
     }
 
     /// Whether all that it changes or names belongs to this Organization. It may also expect something of what no Organization has,

@@ -8,6 +8,7 @@ pub(crate) mod limits;
 pub(crate) mod neighbours;
 pub(crate) mod origins;
 pub(crate) mod serving;
+pub(crate) mod steering;
 
 use hanse_management::Problem;
 

@@ -4,6 +4,7 @@ pub(crate) mod header;
 pub(crate) mod host;
 mod limits;
 pub(crate) mod path;
+pub(crate) mod region;
 pub(crate) mod text;
 
 pub use limits::MAX_RESOURCE_BYTES;
@@ -12,7 +13,7 @@ use std::{collections::BTreeSet, fmt};
 
 use hanse_topology::Labels;
 
-use crate::{Problem, ProblemName, ResourceKey, Spec};
+use crate::{Problem, ProblemName, ResourceKey, Spec, Written};
 
 /// A rule's verdict. The problem's field is a path that starts with `spec`.
 pub type Verdict = Result<(), Problem>;
@@ -26,11 +27,11 @@ pub(crate) fn invalid(
     Problem::new(ProblemName::Invalid, detail).at(format!("spec.{field}")).remedy(remedy)
 }
 
-/// The key and the spec must be of one kind, with an owner just where there is one. Operators may write the kind, unless the
-/// resource is of a dump.
+/// The key and the spec must be of one kind, with an owner just where there is one. A command may put the kind, unless the resource is
+/// of a dump.
 pub fn check_kind(key: &ResourceKey, spec: &Spec, restored: bool) -> Verdict {
     if !restored {
-        check_writable(key)?;
+        check_changeable(key)?;
     }
     if spec.kind() != key.kind {
         return Err(Problem::new(ProblemName::Invalid, format!("its spec is that of kind {}", spec.kind()))
@@ -49,14 +50,32 @@ pub fn check_kind(key: &ResourceKey, spec: &Spec, restored: bool) -> Verdict {
     Ok(())
 }
 
-/// Operators may not write what the server makes.
-pub fn check_writable(key: &ResourceKey) -> Verdict {
-    if key.kind.is_writable() {
-        return Ok(());
+/// No command puts or deletes what the state machine makes by itself.
+pub fn check_changeable(key: &ResourceKey) -> Verdict {
+    match key.kind.written() {
+        Written::ByOperators | Written::ByHandlers => Ok(()),
+        Written::ByApply => Err(made(key)),
     }
-    Err(Problem::new(ProblemName::Invalid, format!("{}s are made and dropped by the server only", key.kind))
-        .at(format!("{key}: kind"))
-        .remedy("change the Api: its next revision is made by itself"))
+}
+
+/// Operators write no resource that the control plane makes: neither what `apply` makes of other changes, nor a decision.
+pub fn check_operators(key: &ResourceKey) -> Verdict {
+    match key.kind.written() {
+        Written::ByOperators => Ok(()),
+        Written::ByApply | Written::ByHandlers => Err(made(key)),
+    }
+}
+
+fn made(key: &ResourceKey) -> Problem {
+    let remedy = match key.kind.written() {
+        Written::ByHandlers => "leave it out: no manifest decides about failover",
+        Written::ByApply | Written::ByOperators => {
+            "leave it out: change the Api and its next revision is made"
+        }
+    };
+    Problem::new(ProblemName::Forbidden, format!("{key} is written by the control plane only"))
+        .at(key.to_string())
+        .remedy(remedy)
 }
 
 /// Checks everything about a resource that can be judged without looking at others, and at any time.

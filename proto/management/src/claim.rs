@@ -36,6 +36,12 @@ pub enum Claim {
         /// The path.
         prefix: Arc<str>,
     },
+    /// A DnsZone's origin: which one answers must be plain.
+    Zone(Arc<str>),
+    /// A GlobalHost's host: what it is answered with must be plain.
+    GlobalHost(Arc<str>),
+    /// A GlobalHost in a FailoverPlan: where it is served must be plain.
+    PlanOfHost(Name),
     /// A Subscription's Application and Api: which Plan holds must be plain.
     Subscription {
         /// The owner.
@@ -94,6 +100,19 @@ impl Claim {
                 "spec.host",
                 format!("{other} grants {host} with the path {prefix} in Environment {environment} already"),
                 "change that one, or delete it",
+            ),
+            Self::Zone(origin) => (
+                "spec.origin",
+                format!("{other} is the zone {origin} already"),
+                "change that one, or delete it",
+            ),
+            Self::GlobalHost(host) => {
+                ("spec.host", format!("{other} answers for {host} already"), "change that one, or delete it")
+            }
+            Self::PlanOfHost(host) => (
+                "spec.hosts",
+                format!("{other} has GlobalHost {host} already"),
+                "take it out of one of the two plans",
             ),
             Self::Subscription { application, api, .. } => (
                 "spec.api",

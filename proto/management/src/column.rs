@@ -108,11 +108,14 @@ fn moment(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ShownWith;
 
     /// Whether the schema of a kind's spec has the field that a pointer into the resource leads to. Only the first step below
     /// `spec` is looked at.
     fn has_field(kind: Kind, pointer: &str) -> bool {
-        let Some(path) = pointer.strip_prefix("/spec/") else { return pointer.starts_with("/status/") };
+        let Some(path) = pointer.strip_prefix("/spec/") else {
+            return pointer == ShownWith::BY_NAME || pointer.starts_with("/status/");
+        };
         let schemas = kind.schemas();
         let (_, spec) = schemas.first().unwrap();
         let field = path.split('/').next().unwrap();

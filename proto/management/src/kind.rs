@@ -24,8 +24,8 @@ pub trait ManagementKind: Clone + PartialEq + Serialize + DeserializeOwned + ToS
     const PLURAL: &'static str;
     /// Whether resources of this kind belong to no organization.
     const GLOBAL: bool = false;
-    /// Whether operators may write it.
-    const WRITABLE: bool = true;
+    /// Which code writes it.
+    const WRITTEN: Written = Written::ByOperators;
     /// Whether the status changes only together with the resource's revision, which is its ETag.
     const ETAG_COVERS_STATUS: bool = true;
 
@@ -92,6 +92,17 @@ pub trait ManagementKind: Clone + PartialEq + Serialize + DeserializeOwned + ToS
     }
 }
 
+/// Which code writes resources of a kind. A dump has resources of all kinds, whichever code wrote them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// Operators write them, in manifests and by REST.
+    ByOperators,
+    /// The state machine makes them of other changes: an ApiRevision of a changed Api.
+    ByApply,
+    /// Only the handlers and the reconcilers of failover write them: they are decisions, such as a Failover.
+    ByHandlers,
+}
+
 /// Resources of one kind are listed where one of another kind that they refer to is described.
 #[derive(Debug, Clone, Copy)]
 pub struct ShownWith {
@@ -101,6 +112,11 @@ pub struct ShownWith {
     pub field: &'static str,
     /// What the list is called.
     pub title: &'static str,
+}
+
+impl ShownWith {
+    /// The field of a decision: it has the name of what it is about.
+    pub const BY_NAME: &'static str = "/name";
 }
 
 /// What the server knows of a resource beside its spec.
@@ -168,9 +184,14 @@ macro_rules! kinds {
                 match self { $($(#[$meta])* Self::$kind => <$spec as ManagementKind>::GLOBAL,)* }
             }
 
+            /// Which code writes this kind.
+            pub const fn written(self) -> Written {
+                match self { $($(#[$meta])* Self::$kind => <$spec as ManagementKind>::WRITTEN,)* }
+            }
+
             /// Whether operators may write this kind.
             pub const fn is_writable(self) -> bool {
-                match self { $($(#[$meta])* Self::$kind => <$spec as ManagementKind>::WRITABLE,)* }
+                matches!(self.written(), Written::ByOperators)
             }
 
             /// Whether the status changes only together with the resource's revision, which is its ETag.

@@ -1,7 +1,7 @@
 //! The kinds: one file each, with the spec that operators write and what its kind has to say. The table at the end names
 //! them all; REST, storage, the watch, the CLI and the documents follow from it.
 //!
-//! A new kind, such as `GlobalHost`, is a file `global_host.rs` here, its `mod` and `pub use`, and a line in the table.
+//! A new kind, such as `Origin`, is a file `origin.rs` here, its `mod` and `pub use`, and a line in the table.
 //!
 //! The specs are the only schema of management resources: REST, manifests and the replicated state all carry their JSON
 //! form, and unknown fields are refused.
@@ -11,7 +11,13 @@ mod api_revision;
 mod application;
 mod binding;
 mod credential;
+mod dns_zone;
+mod drain;
+mod drill;
 mod environment;
+mod failover;
+mod failover_plan;
+mod global_host;
 mod host_grant;
 mod join_token;
 #[cfg(feature = "next")]
@@ -22,9 +28,13 @@ mod plan;
 mod policy;
 mod region;
 mod secret;
+mod selector;
 mod subscription;
 mod token;
 mod upstream;
+
+#[cfg(test)]
+mod tests;
 
 use hanse_topology::Name;
 use serde_json::Value;
@@ -35,7 +45,16 @@ pub use api_revision::ApiRevisionSpec;
 pub use application::ApplicationSpec;
 pub use binding::{BindingSpec, Latest, New, Reach, RevisionRef};
 pub use credential::CredentialSpec;
+pub use dns_zone::{DnsZoneSpec, NameServerSpec, PublishSpec, SecondarySpec};
+pub use drain::DrainSpec;
+pub use drill::{DrillPhase, DrillSpec};
 pub use environment::{ApprovalSpec, EgressSpec, EnvironmentSpec, ListenerProtocol, StaleCredentials};
+pub use failover::{FailoverSpec, ReadinessSpec, ReadinessVerdict, ServingSpec};
+pub use failover_plan::{DrillScheduleSpec, FailoverPlanSpec, GuardSpec, ObjectivesSpec, ProbeSpec};
+pub use global_host::{
+    FailoverStepSpec, GeoStepSpec, GlobalHostSpec, MultivalueStepSpec, OriginRuleSpec, OriginStepSpec,
+    PolicyStepSpec, Step,
+};
 pub use host_grant::HostGrantSpec;
 pub use join_token::{JoinRole, JoinTokenSpec};
 #[cfg(feature = "next")]
@@ -57,7 +76,7 @@ use crate::{
     Claim, Column, Digest, Problem, Refer, ResourceKey,
     check::Verdict,
     json,
-    kind::{Known, ManagementKind, ShownWith, kinds, schemas_of_spec},
+    kind::{Known, ManagementKind, ShownWith, Written, kinds, schemas_of_spec},
 };
 
 // In order of dependency: what is referred to comes first.
@@ -68,6 +87,12 @@ kinds! {
     Environment(EnvironmentSpec),
     Origin(OriginSpec),
     HostGrant(HostGrantSpec),
+    DnsZone(DnsZoneSpec),
+    GlobalHost(GlobalHostSpec),
+    FailoverPlan(FailoverPlanSpec),
+    Failover(FailoverSpec),
+    Drain(DrainSpec),
+    Drill(DrillSpec),
     Policy(PolicySpec),
     Upstream(UpstreamSpec),
     Api(ApiSpec),

@@ -33,7 +33,7 @@ pub use digest::Digest;
 pub use duration::Duration;
 pub use hanse_runtime::Template;
 pub use key::ResourceKey;
-pub use kind::{Known, ManagementKind, ShownWith, schemas_of};
+pub use kind::{Known, ManagementKind, ShownWith, Written, schemas_of};
 pub use kinds::{Kind, Spec, check_operation};
 pub use problem::{Problem, ProblemName};
 pub use reference::{Field, Hold, Refer, Reference};

@@ -27,9 +27,11 @@ pub enum Hold {
     Lists,
 }
 
-/// A field below `spec`. Its text is made only when it is displayed.
+/// The field that refers: one below `spec`, or the name. Its text is made only when it is displayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Field {
+    /// `name`: a decision has the name of what it is about.
+    Name,
     /// `spec.api`.
     Plain(&'static str),
     /// `spec.endpointsFrom.origin`.
@@ -45,6 +47,7 @@ pub enum Field {
 impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Name => f.write_str("name"),
             Self::Plain(name) => write!(f, "spec.{name}"),
             Self::Below(name, field) => write!(f, "spec.{name}.{field}"),
             Self::Item(name, at) => write!(f, "spec.{name}[{at}]"),

@@ -3,6 +3,15 @@
 //! Deserializers speak of Rust's types, and an error of theirs carries text only: `invalid type: floating point `1.0`,
 //! expected a string`. People who write these files know text, numbers, lists and mappings.
 
+/// What the readers of addresses say, and what is said instead: detail and remedy.
+const ADDRESSES: [(&str, (&str, &str)); 2] = [
+    ("invalid IP address syntax", ("it is not an IP address", "write it as 192.0.2.1 or 2001:db8::1")),
+    (
+        "invalid socket address syntax",
+        ("it is not an IP address and a port", "write it as \"192.0.2.9:53\" or \"[2001:db8::9]:53\""),
+    ),
+];
+
 /// A deserializer's message as detail and remedy.
 pub fn plain(said: &str) -> (String, &'static str) {
     let mismatch = said.strip_prefix("invalid type: ").or_else(|| said.strip_prefix("invalid value: "));
@@ -19,6 +28,9 @@ pub fn plain(said: &str) -> (String, &'static str) {
     }
     if let Some(key) = said.strip_prefix("duplicate field ") {
         return (format!("the key {key} comes twice"), "write it once");
+    }
+    if let Some((_, (detail, remedy))) = ADDRESSES.iter().find(|(theirs, _)| *theirs == said) {
+        return ((*detail).to_owned(), remedy);
     }
     let remedy = if said.starts_with("unknown field") {
         "correct the field's name, or take it out"
@@ -138,11 +150,41 @@ mod tests {
             (Kind::Organization, json!({"displayName": "d"})),
             (
                 Kind::Region,
-                json!({"location": {"latitude": 1.5, "longitude": 2, "country": "IE", "continent": "EU"}, "provider": "cloud"}),
+                json!({"location": {"latitude": 1.5, "longitude": 2, "country": "IE", "continent": "EU"}, "provider": "cloud", "capacity": 1}),
             ),
             (
                 Kind::Environment,
-                json!({"exposure": "internal", "hostnames": ["h"], "listeners": ["https"], "regions": ["r"], "staleCredentials": "serve"}),
+                json!({
+                    "exposure": "internal", "hostnames": ["h"], "listeners": ["https"], "regions": ["r"], "staleCredentials": "serve",
+                    "addresses": {"r": ["192.0.2.1"]}, "tunnel": true,
+                }),
+            ),
+            (
+                Kind::DnsZone,
+                json!({
+                    "origin": "o", "regions": {"names": ["r"], "labels": {"tier": "edge"}}, "contact": "a@b", "negativeTtl": "1s",
+                    "nameServers": [{"name": "n", "addresses": ["192.0.2.1"]}],
+                    "secondaries": [{"address": "192.0.2.9:53", "key": "k"}],
+                    "publish": {"server": "192.0.2.9:53", "key": "k", "from": ["r"]},
+                }),
+            ),
+            (
+                Kind::GlobalHost,
+                json!({
+                    "host": "h", "zone": "z", "environment": "e", "ttl": "1s",
+                    "policy": [{
+                        "origin": {"rules": [{"cidr": "10.0.0.0/8", "regions": ["r"]}]}, "geo": {"default": ["r"]},
+                        "weighted": {"r": 1}, "failover": {"order": ["r"]}, "multivalue": {"count": 1},
+                    }],
+                }),
+            ),
+            (
+                Kind::FailoverPlan,
+                json!({
+                    "hosts": ["h"], "active": "a", "standby": ["b"], "steps": [100], "stepEvery": "1s", "approval": true,
+                    "objectives": {"rto": "1s", "rpo": 0}, "probe": {"url": "http://h", "rate": 1, "ca": "c"},
+                    "guard": {"failedPercent": 1, "limit": "1m"}, "drill": {"every": "1h"},
+                }),
             ),
             (
                 Kind::Secret,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hanse_api::answer::{Applied, ApplyRequest, AtRevision, Change, Proposal};
-use hanse_management::{Kind, ProblemName, ResourceKey};
+use hanse_management::{Kind, ProblemName, ResourceKey, Written};
 use hanse_topology::Name;
 
 use super::{made, preview, say_if_any, tell};
@@ -106,7 +106,7 @@ fn is_race(error: &anyhow::Error) -> bool {
 
 /// Refuses to delete more than was listed first. `--yes` agrees to that list, and no terminal is asked about another one.
 fn check_no_more(before: &Listed, listed: &Listed) -> Result<(), Failure> {
-    let more = listed.iter().filter(|(key, _)| key.kind.is_writable() && !before.contains_key(*key));
+    let more = listed.iter().filter(|(key, _)| is_shown(key) && !before.contains_key(*key));
     let more: Listed = more.map(|(key, revision)| (key.clone(), *revision)).collect();
     if more.is_empty() {
         return Ok(());
@@ -150,7 +150,8 @@ fn listed_one(change: &Change) -> Option<(ResourceKey, u64)> {
     Some((ResourceKey { kind, organization, name }, change.revision?))
 }
 
-/// The deletes of what is listed, each at its revision. ApiRevisions go with their Api.
+/// The deletes of what is listed, each at its revision. What the control plane made of a resource goes with it: ApiRevisions with their
+/// Api, decisions with their FailoverPlan.
 pub(super) fn request(listed: &Listed) -> ApplyRequest {
     let written = listed.iter().filter(|(key, _)| key.kind.is_writable());
     let delete = written.map(|(key, revision)| AtRevision {
@@ -162,15 +163,20 @@ pub(super) fn request(listed: &Listed) -> ApplyRequest {
     ApplyRequest { delete: delete.collect(), ..ApplyRequest::of(Vec::new()) }
 }
 
+/// Whether a resource has a line of its own. An Api may have a hundred ApiRevisions: they are counted.
+fn is_shown(key: &ResourceKey) -> bool {
+    key.kind.written() != Written::ByApply
+}
+
 fn count(listed: &Listed) -> usize {
-    listed.keys().filter(|key| key.kind.is_writable()).count()
+    listed.keys().filter(|key| is_shown(key)).count()
 }
 
 /// What goes, what depends on others first.
 fn shown(listed: &Listed) -> String {
     let count = count(listed);
     let mut lines = vec![format!("{count} {} go:", if count == 1 { "resource" } else { "resources" })];
-    lines.extend(listed.keys().rev().filter(|key| key.kind.is_writable()).map(|key| format!("  {key}")));
+    lines.extend(listed.keys().rev().filter(|key| is_shown(key)).map(|key| format!("  {key}")));
     let revisions = listed.len() - count;
     if revisions > 0 {
         lines.push(format!("  and the ApiRevisions of these Apis: {revisions}"));
@@ -240,6 +246,15 @@ mod tests {
         assert_eq!(request.delete.len(), 52, "ApiRevisions go by themselves");
         let organization = json!({"kind": "Organization", "name": "shop", "revision": 2});
         assert_eq!(json!(request.delete[0]), organization);
+    }
+
+    #[test]
+    fn a_decision_is_listed_and_goes_with_its_plan() {
+        let gone = |kind: &str| json!({"kind": kind, "name": "orders", "action": "deleted", "revision": 5});
+        let listed = listed(json!([gone("FailoverPlan"), gone("Failover")]));
+        assert_eq!(shown(&listed), "2 resources go:\n  Failover orders\n  FailoverPlan orders");
+        let deleted: Vec<_> = request(&listed).delete.into_iter().map(|one| one.kind).collect();
+        assert_eq!(deleted, ["FailoverPlan"]);
     }
 
     #[test]

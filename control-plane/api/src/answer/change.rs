@@ -96,7 +96,7 @@ pub struct Expected {
 }
 
 fn manifests() -> Array {
-    // ApiRevisions, too: a dump has them.
+    // What the control plane makes, too: a dump has it.
     let any = OneOfBuilder::new();
     let any = Kind::ALL.into_iter().fold(any, |any, kind| any.item(Ref::from_schema_name(kind.as_str())));
     ArrayBuilder::new().items(any).build()
@@ -127,6 +127,9 @@ pub struct Applied {
     /// In a dry run: the Environments for which a second owner must approve the change; absent: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needs_approval: Vec<String>,
+    /// In a dry run: the FailoverPlans for which a second owner must approve the change; absent: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs_approval_plans: Vec<String>,
 }
 
 /// Something of a resource that was accepted although it does not hold yet: a field that gateways do not act on, a Binding that is
@@ -182,6 +185,9 @@ pub struct Deleted {
     /// In a dry run: the Environments for which a second owner must approve the delete; absent: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needs_approval: Vec<String>,
+    /// In a dry run: the FailoverPlans for which a second owner must approve the delete; absent: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs_approval_plans: Vec<String>,
 }
 
 /// What happened to one resource.

@@ -42,6 +42,9 @@ pub struct Proposal {
     pub expires: String,
     /// The Environments that need the approval.
     pub environments: Vec<String>,
+    /// The FailoverPlans that need it; absent: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plans: Vec<String>,
     /// Present and true where its Bindings may lose requests to a HostGrant of another Organization.
     #[serde(default, skip_serializing_if = "Not::not")]
     pub force_grants: bool,
@@ -149,6 +152,7 @@ impl Proposal {
             time: proposal.time(),
             expires: proposal.expires(),
             environments: proposal.environments.iter().map(ToString::to_string).collect(),
+            plans: proposal.plans.iter().map(ToString::to_string).collect(),
             force_grants: proposal.force_grants,
             changes: proposal.effects.iter().take(most).map(AuditChange::from).collect(),
             changes_total: proposal.effects.len() as u64,

@@ -113,6 +113,14 @@ impl From<&hanse_state::Resource> for Resource {
 }
 
 impl Resource {
+    /// The same with the Organization that owns it by a HostGrant: `owner` of its status.
+    pub(crate) fn owned_by(mut self, owner: Option<&str>) -> Self {
+        if let Some(owner) = owner {
+            self.status.get_or_insert_with(|| json!({}))["owner"] = owner.into();
+        }
+        self
+    }
+
     /// The same with what is accepted of it although it does not hold: `warnings` of its status, each with field and detail.
     pub(crate) fn warned(mut self, warnings: &[Warning]) -> Self {
         if !warnings.is_empty() {
@@ -126,7 +134,7 @@ impl Resource {
 
 fn beside() -> Object {
     let what = "What the server knows beside the spec. Of one resource by itself also its `warnings`: a `field` and a \
-        `detail` each.";
+        `detail` each, and of a GlobalHost its `owner`.";
     ObjectBuilder::new().schema_type(Type::Object).description(Some(what)).read_only(true).build()
 }
 

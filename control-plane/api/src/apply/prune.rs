@@ -15,7 +15,9 @@ pub(super) fn deletes(state: &State, changes: &[Change], selector: &Labels) -> V
     let kept: BTreeSet<&ResourceKey> = changes.iter().map(|change| &change.key).collect();
     let puts = |change: &&Change| matches!(change.action, Action::Put { .. } | Action::Restore { .. });
     let puts: Vec<&Change> = changes.iter().filter(puts).collect();
-    let kinds: BTreeSet<Kind> = puts.iter().map(|put| put.key.kind).collect();
+    // What operators do not write is in a request only as a part of a dump.
+    let kinds: BTreeSet<Kind> =
+        puts.iter().map(|put| put.key.kind).filter(|kind| kind.is_writable()).collect();
     let organizations: BTreeSet<&Name> =
         puts.iter().filter_map(|put| put.key.organization.as_ref()).collect();
     let mut deletes = Vec::new();

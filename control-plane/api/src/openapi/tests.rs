@@ -96,7 +96,7 @@ fn a_kind_is_described_with_its_spec() {
         },
         "status": {
           "type": "object",
-          "description": "What the server knows beside the spec. Of one resource by itself also its `warnings`: a `field` and a `detail` each.",
+          "description": "What the server knows beside the spec. Of one resource by itself also its `warnings`: a `field` and a `detail` each, and of a GlobalHost its `owner`.",
           "readOnly": true
         },
         "restored": {

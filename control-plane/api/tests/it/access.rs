@@ -65,6 +65,24 @@ GET /v1/host-grants                                           u . f f f f .
 GET /v1/host-grants/{name}                                    u . f f f f .
 PUT /v1/host-grants/{name}                                    u f f f f f .
 DELETE /v1/host-grants/{name}                                 u f f f f f .
+GET /v1/dns-zones                                             u . f f f f .
+GET /v1/dns-zones/{name}                                      u . f f f f .
+PUT /v1/dns-zones/{name}                                      u f f f f f .
+DELETE /v1/dns-zones/{name}                                   u f f f f f .
+GET /v1/global-hosts                                          u . f f f f .
+GET /v1/global-hosts/{name}                                   u . f f f f .
+PUT /v1/global-hosts/{name}                                   u f f f f f .
+DELETE /v1/global-hosts/{name}                                u f f f f f .
+GET /v1/failover-plans                                        u . f f f f .
+GET /v1/failover-plans/{name}                                 u . f f f f .
+PUT /v1/failover-plans/{name}                                 u f f f f f .
+DELETE /v1/failover-plans/{name}                              u f f f f f .
+GET /v1/failovers                                             u . f f f f .
+GET /v1/failovers/{name}                                      u . f f f f .
+GET /v1/drains                                                u . f f f f .
+GET /v1/drains/{name}                                         u . f f f f .
+GET /v1/drills                                                u . f f f f .
+GET /v1/drills/{name}                                         u . f f f f .
 GET /v1/organizations                                         u . . . . . .
 GET /v1/organizations/{name}                                  u . . f . f .
 PUT /v1/organizations/{name}                                  u f f f f f .
@@ -128,7 +146,12 @@ async fn two_organizations() -> Api {
     api.node.make_key();
     let mut resources = vec![
         json!({"kind": "Region", "name": "eu", "spec": {"provider": "cloud"}}),
-        json!({"kind": "Environment", "name": "prod", "spec": {"regions": ["eu"]}}),
+        json!({"kind": "Region", "name": "us", "spec": {"provider": "cloud"}}),
+        json!({"kind": "Environment", "name": "prod", "spec": {"regions": ["eu", "us"]}}),
+        json!({"kind": "DnsZone", "name": "gslb", "spec": {
+            "origin": "gslb.example", "nameServers": [{"name": "ns.example"}], "contact": "dns@example.com"}}),
+        json!({"kind": "GlobalHost", "name": "planned", "spec": {
+            "host": "planned.gslb.example", "zone": "gslb", "environment": "prod"}}),
     ];
     for organization in ["shop", "other"] {
         let of = |kind: &str, name: &str, spec: Value| {
@@ -260,6 +283,11 @@ fn sound_spec(path: &str) -> Option<Value> {
         "credentials" => json!({"application": "caller", "digest": digest}),
         "regions" => json!({"provider": "cloud"}),
         "environments" => json!({"regions": ["eu"]}),
+        "dns-zones" => {
+            json!({"origin": "other.example", "nameServers": [{"name": "ns.example"}], "contact": "dns@example.com"})
+        }
+        "global-hosts" => json!({"host": "orders.gslb.example", "zone": "gslb", "environment": "prod"}),
+        "failover-plans" => json!({"hosts": ["planned"], "active": "eu", "standby": ["us"]}),
         "origins" => {
             json!({"region": "eu", "environments": ["prod"], "organizations": ["shop"], "kinds": ["Route"], "holders": ["a"]})
         }

@@ -8,6 +8,7 @@ mod approvals;
 mod audit;
 mod authentication;
 mod bounds;
+mod decisions;
 mod documents;
 mod dump;
 mod federation_key;

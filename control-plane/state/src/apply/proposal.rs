@@ -1,21 +1,23 @@
-//! Proposals: changes of a guarded Environment are proposed by one owner and approved by another.
+//! Proposals: changes of a guarded Environment or FailoverPlan are proposed by one owner and approved by another.
 
 mod effects;
 mod owner;
 mod room;
 
-use std::collections::BTreeSet;
-
-use hanse_management::{Problem, ProblemName};
+use hanse_management::{Duration, Problem, ProblemName, kinds::ApprovalSpec};
 use hanse_topology::Name;
 
 use super::{Effects, actor, resources};
-use crate::{AuditChange, Change, Command, Proposal, State, listed::listed, validate::guarded::Concerned};
+use crate::{
+    AuditChange, Change, Command, Proposal, State,
+    listed::listed,
+    validate::guarded::{Author, Concerned, Guarded},
+};
 
 #[cfg(test)]
 pub(crate) use room::{MAX_OF_OWNER, MAX_WAITING};
 
-/// How many Environments a refusal names.
+/// How many Environments a refusal names, and how many FailoverPlans.
 const NAMED: usize = 5;
 
 /// Keeps changes for a second owner. They are tried on a copy, and refused as an apply of them would be.
@@ -31,12 +33,13 @@ pub(super) fn propose(
     resources::check_active(changes, before.federation_keys.active().map(|(version, _)| version))?;
     let mut tried = next.clone();
     let sight = command.origin.organization.as_ref();
-    let effects = resources::apply(before, &mut tried, changes, command.force_grants, sight)?;
+    let effects =
+        resources::apply(before, &mut tried, changes, command.force_grants, sight, Author::Operator)?;
     if let Some(organization) = &command.origin.organization {
         actor::check_within(organization, &effects)?;
     }
-    let Concerned { environments, bindings } = &effects.guarded;
-    if environments.is_empty() {
+    let Concerned { guarded, bindings } = &effects.guarded;
+    if guarded.is_empty() {
         return Err(Problem::new(ProblemName::Conflict, "no change of it needs an approval")
             .remedy("apply it: leave `propose` out"));
     }
@@ -46,10 +49,11 @@ pub(super) fn propose(
         actor: command.actor.clone(),
         origin: command.origin.clone(),
         time_ms: next.time_ms,
-        expires_ms: next.time_ms.saturating_add(patience(before, environments)),
+        expires_ms: next.time_ms.saturating_add(patience(before, guarded)),
         reason: reason.to_owned(),
         force_grants: command.force_grants,
-        environments: environments.iter().cloned().collect(),
+        environments: guarded.environments.iter().cloned().collect(),
+        plans: guarded.plans.iter().cloned().collect(),
         changes: changes.to_vec(),
         effects: effects::of(before, &tried, &effects.results),
         serves: effects::serving(&tried, bindings),
@@ -73,10 +77,13 @@ fn check_shown(before: &State, tried: &State, proposal: &Proposal) -> Result<(),
         .remedy("propose it in parts"))
 }
 
-/// How long a change of these Environments can be approved: as long as each of them allows.
-fn patience(state: &State, guarded: &BTreeSet<Name>) -> u64 {
-    let spans = guarded.iter().filter_map(|name| state.environment(name)?.approval.as_ref());
-    spans.map(|approval| approval.expires_after.as_millis()).min().unwrap_or_default()
+/// How long a change can be approved: as long as each of these Environments allows. A FailoverPlan allows what an Environment does that
+/// says nothing.
+fn patience(state: &State, guarded: &Guarded) -> u64 {
+    let approvals = guarded.environments.iter().filter_map(|name| state.environment(name)?.approval.as_ref());
+    let spans = approvals.map(|approval| approval.expires_after);
+    let of_plans = (!guarded.plans.is_empty()).then_some(ApprovalSpec::DEFAULT_EXPIRES_AFTER);
+    spans.chain(of_plans).min().map(Duration::as_millis).unwrap_or_default()
 }
 
 /// Makes the changes of a proposal. Both owners must have the right to, and the changes must do what they did when they were proposed.
@@ -106,7 +113,8 @@ fn make(
     proposal: &Proposal,
     sight: Option<&Name>,
 ) -> Result<Effects, Problem> {
-    let effects = resources::apply(before, next, &proposal.changes, proposal.force_grants, sight)
+    let (changes, force_grants) = (&proposal.changes, proposal.force_grants);
+    let effects = resources::apply(before, next, changes, force_grants, sight, Author::Operator)
         .map_err(|problem| overtaken(proposal, problem))?;
     if let Some(organization) = &proposal.origin.organization {
         actor::check_within(organization, &effects)?;
@@ -162,10 +170,14 @@ impl State {
 }
 
 /// The refusal of a change that a second owner must approve.
-pub(super) fn needed(guarded: &BTreeSet<Name>) -> Problem {
-    let named = listed(guarded.iter(), NAMED);
-    let several = if guarded.len() > 1 { "s" } else { "" };
-    let detail = format!("a change of Environment{several} {named} needs the approval of a second owner");
+pub(super) fn needed(guarded: &Guarded) -> Problem {
+    let of = [("Environment", &guarded.environments), ("FailoverPlan", &guarded.plans)];
+    let of = of.into_iter().filter(|(_, names)| !names.is_empty()).map(|(kind, names)| {
+        let several = if names.len() > 1 { "s" } else { "" };
+        format!("{kind}{several} {}", listed(names.iter(), NAMED))
+    });
+    let of = of.collect::<Vec<_>>().join(" and of ");
+    let detail = format!("a change of {of} needs the approval of a second owner");
     Problem::new(ProblemName::ApprovalNeeded, detail).remedy(
         "nothing was changed: propose it, with --propose REASON of hanse apply, import, publish, promote, rollback or delete, or \
          as POST /v1/apply?propose=REASON; then a token of another owner approves it: hanse approval approve NUMBER",

@@ -17,18 +17,24 @@ pub(super) use sealed::{check_active, drop_same_as, key_version, says_same};
 use super::Effects;
 use crate::{
     Action, Change, State,
-    validate::{consistency, egress, endpoints_from, guarded, neighbours::Consent, origins},
+    validate::{
+        consistency, egress, endpoints_from,
+        guarded::{self, Author},
+        neighbours::Consent,
+        origins, steering,
+    },
 };
 
 /// Makes `changes` in `next`. [Admission](crate::admission) has judged each of them by itself. Their order does not matter:
 /// references are judged by the state after all of them. `force_grants`: see [`Command::force_grants`](crate::Command::force_grants).
-/// `sight`: the only organization whose resources a refusal may name; `None`: all of them.
+/// `sight`: the only organization whose resources a refusal may name; `None`: all of them. `author`: who decided about the changes.
 pub(super) fn apply(
     before: &State,
     next: &mut State,
     changes: &[Change],
     force_grants: bool,
     sight: Option<&Name>,
+    author: Author,
 ) -> Result<Effects, Problem> {
     precondition::check_distinct(changes)?;
     for change in changes {
@@ -58,6 +64,7 @@ pub(super) fn apply(
     let consent = Consent { forced: force_grants, sight: sight.cloned() };
     let affected = consistency::check(draft.before, draft.next, &draft.touched, &consent)?;
     origins::check(draft.next, &draft.touched)?;
+    steering::check(draft.before, draft.next, &draft.touched, restored::any(changes))?;
     // A dump is taken back with the Bindings that are cut off. The Bindings that need its ApiRevisions may come in a later part of it.
     if !restored::any(changes) {
         egress::check(draft.before, draft.next, &draft.touched)?;
@@ -65,6 +72,6 @@ pub(super) fn apply(
         revisions::drop_oldest(&mut draft);
     }
     // What is dropped as the oldest was used by no Binding, so it concerns no Environment.
-    let guarded = guarded::concerned(draft.before, draft.next, &affected);
+    let guarded = guarded::concerned(draft.before, draft.next, &affected, author);
     Ok(Effects { guarded, ..draft.into_effects() })
 }

@@ -32,7 +32,7 @@ impl Proposal {
             effects: self.effects.iter().map(ProposedEffect::to_proto).collect(),
             serves: self.serves.iter().map(ProposedServing::to_proto).collect(),
             token_revision: self.token_revision,
-            plans: Vec::new(),
+            plans: self.plans.iter().map(Name::to_string).collect(),
         }
     }
 
@@ -58,6 +58,7 @@ impl Proposal {
                 .collect::<Result<_, _>>()?,
             serves: proposal.serves.into_iter().map(ProposedServing::from_proto).collect::<Result<_, _>>()?,
             token_revision: proposal.token_revision,
+            plans: proposal.plans.iter().map(name).collect::<Result<_, _>>()?,
         })
     }
 }

@@ -1,6 +1,6 @@
 //! What of a resource is accepted although it does not hold: Bindings that no gateway serves, Bindings with endpoints that the
 //! egress of their Environment denies, hosts of Apis that no Environment has, requests that Bindings of several Organizations
-//! ask for, Origins without agents, and Upstreams that get no endpoints from an Origin.
+//! ask for, Origins without agents, Upstreams that get no endpoints from an Origin, and GlobalHosts without addresses or owner.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -60,6 +60,9 @@ impl State {
                         }
                     }
                 }
+                Kind::GlobalHost => {
+                    reached.insert(key.clone());
+                }
                 Kind::Upstream => self.reach_upstream(key, &mut reached),
                 Kind::Environment if is_changed => self.reach_environment(key, &mut reached),
                 Kind::Region if is_changed => {
@@ -97,8 +100,9 @@ impl State {
         told
     }
 
-    /// The Bindings of an Environment, and their Apis.
+    /// The Bindings of an Environment, and their Apis; and its GlobalHosts.
     fn reach_environment(&self, environment: &ResourceKey, reached: &mut BTreeSet<ResourceKey>) {
+        reached.extend(self.referrers_of_kind(environment, Kind::GlobalHost).cloned());
         for key in self.referrers_of_kind(environment, Kind::Binding) {
             if let Some(Spec::Binding(spec)) = self.get(key).map(|binding| &binding.spec) {
                 reached.insert(key.sibling(Kind::Api, spec.api.clone()));
@@ -134,6 +138,7 @@ impl State {
         let found = match (&resource.spec, &key.organization) {
             (Spec::Api(spec), _) => self.hosts_of_no_environment(spec),
             (Spec::HostGrant(spec), _) => self.grants_no_host(spec),
+            (Spec::GlobalHost(spec), _) => self.unanswered(spec),
             (Spec::Origin(spec), _) => self.idle_parts(spec),
             (Spec::Upstream(spec), Some(organization)) => {
                 self.idle_endpoints(organization, spec).into_iter().collect()

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use hanse_management::{
     Kind, Problem, ProblemName, ResourceKey, Spec,
-    kinds::{BindingSpec, RevisionRef, TokenRole, UpstreamSpec},
+    kinds::{BindingSpec, Reach, RevisionRef, TokenRole, UpstreamSpec},
 };
 use hanse_topology::Name;
 
@@ -112,8 +112,10 @@ pub(super) fn affected(
         match key.kind {
             // What else it says is the same for all its Bindings.
             Kind::Environment => {
-                let regions = |state: &State| state.environment(&key.name).map(|spec| spec.regions.clone());
-                if regions(before) != regions(next) {
+                let meant = |state: &State| {
+                    state.environment(&key.name).map(|spec| (spec.regions.clone(), spec.tunnel))
+                };
+                if meant(before) != meant(next) {
                     bindings_of(key);
                 }
             }
@@ -151,6 +153,16 @@ fn check_binding(state: &State, resource: &Resource) -> Verdict {
                 listed(environment_regions)
             ),
             format!("name one of those, or add {region} to the regions of Environment {}", spec.environment),
+        );
+    }
+    let has_tunnel = state.environment(&spec.environment).is_some_and(|found| found.tunnel);
+    if spec.reach == Reach::Federation && !has_tunnel {
+        let environment = &spec.environment;
+        return refused(
+            ProblemName::Invalid,
+            "reach".to_owned(),
+            format!("Environment {environment} has no `tunnel`, so no request goes to another region"),
+            format!("write `local`, or set `tunnel` of Environment {environment} first"),
         );
     }
     let Some(revision) = state.named_revision(resource) else {

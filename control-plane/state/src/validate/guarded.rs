@@ -1,8 +1,12 @@
-//! Which changes need a second owner: those of a guarded Environment.
+//! Which changes need a second owner: those of a guarded Environment, and those of a guarded FailoverPlan.
 //!
 //! An Environment is guarded while it has `approval`, by the state before the change. A change concerns it in three ways: it changes the
-//! Environment itself; it changes a HostGrant or an Origin that names it, before or after; or it changes a Binding there, or what that
-//! Binding serves. For example, a new Upstream address of a Binding changes what the Binding serves.
+//! Environment itself; it changes a HostGrant, an Origin or a GlobalHost that names it, before or after; or it changes a Binding there, or
+//! what that Binding serves. For example, a new Upstream address of a Binding changes what the Binding serves.
+//!
+//! A FailoverPlan is guarded while it has `approval`, by the state before the change. A change concerns it if it changes the plan itself,
+//! its Failover, or one of its Drills. What follows from a decision that two owners made needs no third one: the next step of a Failover,
+//! and the course of a Drill.
 
 use std::collections::BTreeSet;
 
@@ -11,19 +15,57 @@ use hanse_topology::Name;
 
 use crate::{Resource, State};
 
+/// What needs a second owner.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Guarded {
+    /// The guarded Environments.
+    pub environments: BTreeSet<Name>,
+    /// The guarded FailoverPlans.
+    pub plans: BTreeSet<Name>,
+}
+
+impl Guarded {
+    /// Whether nothing needs one.
+    pub fn is_empty(&self) -> bool {
+        self.environments.is_empty() && self.plans.is_empty()
+    }
+
+    /// As they are named: `Environment production`.
+    pub(crate) fn keys(&self) -> Vec<ResourceKey> {
+        let environments = self.environments.iter().cloned().map(|name| (Kind::Environment, name));
+        let plans = self.plans.iter().cloned().map(|name| (Kind::FailoverPlan, name));
+        environments.chain(plans).map(|(kind, name)| ResourceKey::global(kind, name)).collect()
+    }
+}
+
+/// Who decided about a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Author {
+    /// An operator.
+    Operator,
+    /// A control node by itself: what follows from an earlier decision.
+    Node,
+}
+
 /// What a change concerns that needs a second owner.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Concerned {
-    /// The guarded Environments.
-    pub(crate) environments: BTreeSet<Name>,
-    /// Their Bindings that are changed, or serve something else.
+    /// The guarded Environments and FailoverPlans.
+    pub(crate) guarded: Guarded,
+    /// The Bindings of these Environments that are changed, or serve something else.
     pub(crate) bindings: BTreeSet<ResourceKey>,
 }
 
 /// What a change concerns. `affected`: the resources that it put or deleted, and the Bindings whose meaning depends on them.
-pub(crate) fn concerned(before: &State, next: &State, affected: &BTreeSet<ResourceKey>) -> Concerned {
-    let guards = Guards::of(before);
+pub(crate) fn concerned(
+    before: &State,
+    next: &State,
+    affected: &BTreeSet<ResourceKey>,
+    author: Author,
+) -> Concerned {
     let mut concerned = Concerned::default();
+    concerned.guarded.plans = plans(before, next, affected, author);
+    let guards = Guards::of(before);
     if guards.0.is_empty() {
         return concerned;
     }
@@ -32,12 +74,47 @@ pub(crate) fn concerned(before: &State, next: &State, affected: &BTreeSet<Resour
         if environments.is_empty() {
             continue;
         }
-        concerned.environments.extend(environments.into_iter().cloned());
+        concerned.guarded.environments.extend(environments.into_iter().cloned());
         if key.kind == Kind::Binding {
             concerned.bindings.insert(key.clone());
         }
     }
     concerned
+}
+
+/// The guarded FailoverPlans that a change concerns.
+fn plans(before: &State, next: &State, affected: &BTreeSet<ResourceKey>, author: Author) -> BTreeSet<Name> {
+    let is_guarded = |plan: &Name| before.failover_plan(plan).is_some_and(|spec| spec.approval);
+    let decided = affected.iter().filter(|key| !(author == Author::Node && follows(before, next, key)));
+    let of = decided.filter_map(|key| plan_of(before, next, key));
+    of.filter(|plan| is_guarded(plan)).cloned().collect()
+}
+
+/// The FailoverPlan that a resource is, or is a decision about.
+fn plan_of<'a>(before: &'a State, next: &'a State, key: &'a ResourceKey) -> Option<&'a Name> {
+    match key.kind {
+        Kind::FailoverPlan | Kind::Failover => Some(&key.name),
+        Kind::Drill => {
+            [before, next].into_iter().find_map(|state| state.drill(&key.name)).map(|drill| &drill.plan)
+        }
+        // No other kind is about a plan.
+        _other => None,
+    }
+}
+
+/// Whether a change follows from what was decided before: the next step of a Failover, what a Drill that runs decides, and the course of
+/// a Drill that is there.
+fn follows(before: &State, next: &State, key: &ResourceKey) -> bool {
+    match key.kind {
+        Kind::Failover => next.failover(&key.name).is_some_and(|is| {
+            let is_next_step = before.failover(&key.name).is_some_and(|was| is.continues(was));
+            let drill = is.drill.as_ref().and_then(|drill| before.drill(drill));
+            is_next_step || drill.is_some_and(|drill| drill.runs() && drill.plan == key.name)
+        }),
+        Kind::Drill => before.drill(&key.name).is_some(),
+        // Nodes decide about no other kind.
+        _other => false,
+    }
 }
 
 /// The guarded Environments.
@@ -68,6 +145,10 @@ impl<'a> Guards<'a> {
             Kind::Origin => {
                 let specs = sides.into_iter().filter_map(|state| state.origin_spec(key));
                 guarded(specs.flat_map(|spec| &spec.environments).collect())
+            }
+            Kind::GlobalHost => {
+                let specs = sides.into_iter().filter_map(|state| state.global_host(&key.name));
+                guarded(specs.map(|spec| &spec.environment).collect())
             }
             Kind::Binding => {
                 let named = sides.into_iter().filter_map(|state| environment_of(state.get(key)?));

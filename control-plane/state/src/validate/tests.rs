@@ -4,3 +4,4 @@ mod consistency;
 mod egress;
 mod hosts;
 mod kinds;
+mod steering;

@@ -1,5 +1,7 @@
 //! Free text for people, and spans of time.
 
+use std::ops::RangeInclusive;
+
 use super::{Verdict, invalid};
 use crate::Duration;
 
@@ -37,4 +39,23 @@ pub(crate) fn check_timeout(field: &str, span: Duration) -> Verdict {
         return Ok(());
     }
     Err(invalid(field, format!("{span} is not between 1ms and 1h"), "choose a timeout such as \"30s\""))
+}
+
+/// A span of whole seconds, as DNS counts them.
+pub(crate) fn check_seconds(field: &str, span: Duration, range: RangeInclusive<Duration>) -> Verdict {
+    if range.contains(&span) && span.as_millis().is_multiple_of(1_000) {
+        return Ok(());
+    }
+    let detail =
+        format!("{span} is not a number of whole seconds between {} and {}", range.start(), range.end());
+    Err(invalid(field, detail, "choose a time such as \"30s\""))
+}
+
+/// A span of time from the first to the last.
+pub(crate) fn check_span(field: &str, span: Duration, range: RangeInclusive<Duration>) -> Verdict {
+    if range.contains(&span) {
+        return Ok(());
+    }
+    let detail = format!("{span} is not between {} and {}", range.start(), range.end());
+    Err(invalid(field, detail, "choose a time within these bounds"))
 }

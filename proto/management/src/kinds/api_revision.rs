@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use super::{ApiSpec, PolicySpec, UpstreamSpec};
 use crate::{
     Bounded, Column, Field, Kind, ManagementKind, Problem, ProblemName, Refer, ResourceKey, ShownWith,
+    Written,
     check::{Verdict, invalid},
     column::count,
 };
@@ -78,7 +79,7 @@ impl ApiRevisionSpec {
 
 impl ManagementKind for ApiRevisionSpec {
     const PLURAL: &'static str = "api-revisions";
-    const WRITABLE: bool = false;
+    const WRITTEN: Written = Written::ByApply;
     const COLUMNS: &'static [Column] = &[
         Column::at("API", "/spec/api"),
         Column::at("NUMBER", "/spec/number"),

@@ -2,20 +2,19 @@
 
 mod revision;
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use hanse_topology::{Name, RegionSelector};
-use serde::{Deserialize, Deserializer, Serialize, de};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 pub use revision::{Latest, New, RevisionRef};
 
-use super::{ApiRevisionSpec, ApiSpec};
+use super::{ApiRevisionSpec, ApiSpec, selector};
 use crate::{
-    Claim, Column, Field, Kind, Known, ManagementKind, Problem, ProblemName, Refer, ResourceKey, ShownWith,
-    check::{Verdict, check_distinct},
-    column::{or, pairs, text_of},
+    Claim, Column, Field, Kind, Known, ManagementKind, Refer, ResourceKey, ShownWith,
+    check::{Verdict, invalid},
 };
 
 /// Puts one revision of an Api into regions of an Environment.
@@ -31,7 +30,7 @@ pub struct BindingSpec {
     /// The Environment.
     pub environment: Name,
     /// Which of the Environment's regions. Empty: all of them.
-    #[serde(default, deserialize_with = "selector")]
+    #[serde(default, deserialize_with = "selector::read")]
     pub regions: RegionSelector,
     /// Where requests go, instead of the Api's own upstream. Followed live, not copied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -48,21 +47,8 @@ pub enum Reach {
     /// Only its own region's.
     #[default]
     Local,
-}
-
-/// Reads a mapping only: a list of names, which is a likely mistake, is told what to write.
-fn selector<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RegionSelector, D::Error> {
-    struct Expected;
-    impl<'de> de::Visitor<'de> for Expected {
-        type Value = RegionSelector;
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a selector such as {names: [eu-west]} or {labels: {tier: edge}}")
-        }
-        fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<RegionSelector, A::Error> {
-            RegionSelector::deserialize(de::value::MapAccessDeserializer::new(map))
-        }
-    }
-    deserializer.deserialize_map(Expected)
+    /// Also those of the Environment's other regions. Not accepted: no gateway of this version sends requests on to another region.
+    Federation,
 }
 
 impl ManagementKind for BindingSpec {
@@ -74,7 +60,7 @@ impl ManagementKind for BindingSpec {
         Column::at("API REVISION", "/spec/revision"),
         Column::at("SERVES", "/status/serving"),
         Column::at("ENVIRONMENT", "/spec/environment"),
-        Column::of("REGIONS", |item| picked(&item["spec"]["regions"])),
+        Column::of("REGIONS", |item| selector::shown(&item["spec"]["regions"])),
     ];
     const SHOWN_WITH: &'static [ShownWith] = &[
         ShownWith { kind: Kind::Api, field: "/spec/api", title: "Bindings" },
@@ -83,12 +69,14 @@ impl ManagementKind for BindingSpec {
     ];
 
     fn check(&self, _name: &Name) -> Verdict {
-        check_distinct("regions.names", &self.regions.names)?;
-        self.regions.labels.check().map_err(|error| {
-            Problem::new(ProblemName::Invalid, error.to_string())
-                .at("spec.regions.labels")
-                .remedy("change the label")
-        })
+        if self.reach == Reach::Federation {
+            return Err(invalid(
+                "reach",
+                "no gateway of this version sends requests on to another region",
+                "write `local`, or leave it out: each region then needs endpoints of its own",
+            ));
+        }
+        selector::check("regions", &self.regions)
     }
 
     fn references(&self, refer: &mut Refer<'_>) {
@@ -136,10 +124,4 @@ fn addresses(environment: &Name, api: &ApiSpec) -> Vec<Claim> {
     } else {
         api.hosts.iter().map(|host| claim(Some(host.as_str().into()))).collect()
     }
-}
-
-/// The regions that a selector picks.
-fn picked(selector: &Value) -> String {
-    let said = [text_of(&selector["names"]), pairs(&selector["labels"])];
-    or(said.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(","), "all")
 }

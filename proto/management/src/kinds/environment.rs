@@ -3,6 +3,8 @@
 mod approval;
 mod egress;
 
+use std::{collections::BTreeMap, net::IpAddr};
+
 use hanse_topology::{Exposure, Name};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -10,11 +12,15 @@ use utoipa::ToSchema;
 pub use approval::ApprovalSpec;
 pub use egress::EgressSpec;
 
+use super::dns_zone::check_addresses;
 use crate::{
     Bound, Bounded, Column, Duration, Field, Kind, ManagementKind, Refer, ShownWith,
     check::{Verdict, check_distinct, host, invalid},
     column::{or, text_of},
 };
+
+/// The most addresses of a region: a few load balancers, each with both families.
+const MAX_ADDRESSES: usize = 8;
 
 /// A deployment target that regions serve.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -37,6 +43,15 @@ pub struct EnvironmentSpec {
     /// Where its gateways may connect for its upstreams. Default: anywhere but to link-local addresses.
     #[serde(default, skip_serializing_if = "EgressSpec::is_empty")]
     pub egress: EgressSpec,
+    /// The addresses of its gateways in each region, for DNS: at most 8 a region. They are needed where a DnsZone with its hosts is
+    /// copied to other DNS servers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = Object)]
+    pub addresses: BTreeMap<Name, Vec<IpAddr>>,
+    /// Whether gateways of a region that does not serve a host send its requests on to a region that does. Not accepted: no gateway of
+    /// this version does so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tunnel: bool,
     /// Which changes need a second owner. Absent: none does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -98,6 +113,14 @@ impl ManagementKind for EnvironmentSpec {
         }
         check_distinct("listeners", &self.listeners)?;
         check_distinct("regions", &self.regions)?;
+        self.check_addresses()?;
+        if self.tunnel {
+            return Err(invalid(
+                "tunnel",
+                "no gateway of this version sends requests on to another region",
+                "leave it out: each region serves what reaches it",
+            ));
+        }
         self.egress.check()?;
         self.approval.as_ref().map_or(Ok(()), ApprovalSpec::check)?;
         match self.stale_credentials {
@@ -110,9 +133,67 @@ impl ManagementKind for EnvironmentSpec {
         }
     }
 
+    fn warnings(&self) -> Vec<(&'static str, String)> {
+        if self.addresses.is_empty() {
+            return Vec::new();
+        }
+        vec![("addresses", "no DNS server of this version answers with them".to_owned())]
+    }
+
     fn references(&self, refer: &mut Refer<'_>) {
         for (at, region) in self.regions.iter().enumerate() {
             refer.lists(Kind::Region, region, Field::Item("regions", at));
+        }
+    }
+}
+
+impl EnvironmentSpec {
+    fn check_addresses(&self) -> Verdict {
+        for (region, addresses) in &self.addresses {
+            let field = format!("addresses.{region}");
+            if !self.regions.contains(region) {
+                let detail = format!("{region} is no region of it");
+                return Err(invalid(field, detail, "name it in `regions`, or take it out here"));
+            }
+            if addresses.is_empty() {
+                return Err(invalid(field, "it has no address", "give one, or take the region out here"));
+            }
+            check_addresses(&field, addresses, MAX_ADDRESSES)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds::tests::check;
+
+    #[test]
+    fn addresses_are_those_of_its_regions() {
+        let environment = |more: &str| format!("{{regions: [eu-west, us-east], {more}}}");
+        for good in
+            ["", "addresses: {}", "addresses: {eu-west: [192.0.2.1, '2001:db8::1'], us-east: [127.0.0.1]}"]
+        {
+            check(Kind::Environment, &environment(good), "");
+        }
+        let nine = (1..=9).map(|last| format!("192.0.2.{last}")).collect::<Vec<_>>().join(", ");
+        for (bad, expected) in [
+            ("addresses: {ap-south: [192.0.2.1]}", "spec.addresses.ap-south: ap-south is no region of it"),
+            ("addresses: {eu-west: []}", "spec.addresses.eu-west: it has no address"),
+            ("addresses: {eu-west: [gateway.example]}", "spec.addresses.eu-west[0]: "),
+            ("addresses: {eu-west: [192.0.2.1, 192.0.2.1]}", "spec.addresses.eu-west[1]: "),
+            (
+                "addresses: {eu-west: [224.0.0.1]}",
+                "spec.addresses.eu-west[0]: 224.0.0.1 is the address of no host",
+            ),
+            (
+                &format!("addresses: {{eu-west: [{nine}]}}"),
+                "spec.addresses.eu-west: 9 addresses are more than 8",
+            ),
+            ("tunnel: true", "spec.tunnel: no gateway of this version sends requests on"),
+        ] {
+            check(Kind::Environment, &environment(bad), expected);
         }
     }
 }

@@ -5,12 +5,15 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    Column, ManagementKind, Problem, ProblemName,
+    Bound, Bounded, Column, ManagementKind, Problem, ProblemName,
     check::{Verdict, invalid},
 };
 
 /// What stands in the region's place in the identities of control nodes.
 const CONTROL: &str = "control";
+
+/// The greatest capacity, in requests a second: sums stay far inside 64 bits.
+const MAX_CAPACITY: u64 = 1_000_000_000;
 
 /// A place with data planes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -21,6 +24,9 @@ pub struct RegionSpec {
     pub location: Option<Location>,
     /// Who runs its machines.
     pub provider: Provider,
+    /// How many requests a second its gateways can carry: 1 to 1,000,000,000. Absent: unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<u64>,
 }
 
 /// Reads coordinates to a millionth of a degree, a tenth of a metre: text → number → text is then a fixed point on every
@@ -45,6 +51,15 @@ impl ManagementKind for RegionSpec {
         Column::at("CONTINENT", "/spec/location/continent"),
     ];
 
+    fn bounds() -> Vec<Bounded> {
+        vec![("RegionSpec", "capacity", Bound::Number(1, MAX_CAPACITY))]
+    }
+
+    fn warnings(&self) -> Vec<(&'static str, String)> {
+        let unread = || ("capacity", "no rule of this version looks at it".to_owned());
+        self.capacity.map(|_| unread()).into_iter().collect()
+    }
+
     fn check(&self, name: &Name) -> Verdict {
         if name.as_str() == CONTROL {
             return Err(Problem::new(
@@ -53,6 +68,10 @@ impl ManagementKind for RegionSpec {
             )
             .at("name")
             .remedy("choose another name for the region"));
+        }
+        if let Some(capacity) = self.capacity.filter(|capacity| !(1..=MAX_CAPACITY).contains(capacity)) {
+            let detail = format!("{capacity} is not between 1 and {MAX_CAPACITY}");
+            return Err(invalid("capacity", detail, "give requests a second, or leave it out"));
         }
         let Some(location) = &self.location else { return Ok(()) };
         if !location.in_range() {

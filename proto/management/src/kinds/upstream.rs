@@ -4,7 +4,7 @@ mod endpoints_from;
 mod health;
 mod host;
 mod retry;
-mod url;
+pub(super) mod url;
 
 use std::collections::BTreeSet;
 
@@ -220,19 +220,19 @@ fn check_tls(spec: &UpstreamTlsSpec) -> Verdict {
     if let Some(name) = &spec.server_name {
         check_exact("tls.serverName", name)?;
     }
-    let Some(bundle) = &spec.ca_bundle else { return Ok(()) };
+    spec.ca_bundle.as_ref().map_or(Ok(()), |bundle| check_certificates("tls.caBundle", bundle))
+}
+
+/// A sequence of PEM certificates, and no key.
+pub(super) fn check_certificates(field: &str, bundle: &str) -> Verdict {
     let remedy = "give PEM certificates: -----BEGIN CERTIFICATE----- …";
     if bundle.contains("PRIVATE KEY-----") {
-        return Err(invalid(
-            "tls.caBundle",
-            "it has a private key",
-            "give certificates only, and replace that key",
-        ));
+        return Err(invalid(field, "it has a private key", "give certificates only, and replace that key"));
     }
     let begun = bundle.matches("-----BEGIN CERTIFICATE-----").count();
     let ended = bundle.matches("-----END CERTIFICATE-----").count();
     if begun == 0 || begun != ended {
-        return Err(invalid("tls.caBundle", "it is not a sequence of PEM certificates", remedy));
+        return Err(invalid(field, "it is not a sequence of PEM certificates", remedy));
     }
     Ok(())
 }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hanse_management::{Problem, ProblemName, ResourceKey};
-use hanse_topology::Name;
 
 use crate::{
     ChangeResult, Proposal, ProposedEffect, ProposedServing, State, apply::Effects, audit,
@@ -48,11 +47,10 @@ pub(super) fn check_same(
     if let Some((key, why)) = difference(&proposal.effects, &now) {
         return Err(stale(format!("{key} {why}")).at(key.to_string()));
     }
-    let proposed: BTreeSet<&Name> = proposal.environments.iter().collect();
-    if let Some(other) = proposed.symmetric_difference(&guarded.environments.iter().collect()).next() {
-        let why =
-            if proposed.contains(*other) { "needs no approval of it" } else { "needs an approval, too" };
-        return Err(stale(format!("Environment {other} {why}")));
+    let proposed: BTreeSet<ResourceKey> = proposal.guarded().keys().into_iter().collect();
+    if let Some(other) = proposed.symmetric_difference(&guarded.guarded.keys().into_iter().collect()).next() {
+        let why = if proposed.contains(other) { "needs no approval of it" } else { "needs an approval, too" };
+        return Err(stale(format!("{other} {why}")));
     }
     match moved(&proposal.serves, &serving(next, &guarded.bindings)) {
         Some(key) => Err(stale(format!("{key} would serve something else")).at(key.to_string())),

@@ -1,6 +1,6 @@
 //! Deletes: nothing that is referred to goes, unless what refers to it goes too, and nothing that is protected.
 
-use hanse_management::{Hold, Kind, Problem, ProblemName, Reference, ResourceKey, check};
+use hanse_management::{Hold, Kind, Problem, ProblemName, Reference, ResourceKey, Written, check};
 
 use crate::{Action, Change, ChangeResult, apply::resources::Draft};
 
@@ -11,7 +11,7 @@ const NAMED_REFERRERS: usize = 5;
 pub(super) fn run(draft: &mut Draft<'_>, changes: &[Change]) -> Result<(), Problem> {
     for change in changes {
         if let Action::Delete { cascade } = change.action {
-            check::check_writable(&change.key)?;
+            check::check_changeable(&change.key)?;
             take(draft, &change.key, cascade)?;
         }
     }
@@ -28,7 +28,8 @@ pub(super) fn run(draft: &mut Draft<'_>, changes: &[Change]) -> Result<(), Probl
     Ok(())
 }
 
-/// Deletes `root`; an Api's revisions always go with it, what needs it only with `cascade`.
+/// Deletes `root`. What the control plane made of it always goes with it: ApiRevisions of an Api, decisions about a FailoverPlan or a
+/// Region. What operators wrote goes only with `cascade`, if it needs it.
 fn take(draft: &mut Draft<'_>, root: &ResourceKey, cascade: bool) -> Result<(), Problem> {
     let mut going = vec![root.clone()];
     while let Some(key) = going.pop() {
@@ -68,9 +69,12 @@ fn protected(key: &ResourceKey, root: &ResourceKey) -> Problem {
 
 /// Whether `source` goes when its target does.
 fn goes_with(draft: &Draft<'_>, source: &ResourceKey, target: &ResourceKey, cascade: bool) -> bool {
-    source.kind == Kind::ApiRevision
-        || (cascade
-            && references_between(draft, source, target).iter().any(|found| found.hold == Hold::Needs))
+    let needs = || references_between(draft, source, target).iter().any(|found| found.hold == Hold::Needs);
+    match source.kind.written() {
+        Written::ByApply => true,
+        Written::ByHandlers => needs(),
+        Written::ByOperators => cascade && needs(),
+    }
 }
 
 fn references_between(draft: &Draft<'_>, source: &ResourceKey, target: &ResourceKey) -> Vec<Reference> {

@@ -13,7 +13,7 @@ use hanse_management::{
     kinds::{SealedValue, SecretValue},
 };
 
-/// Beside ORDERS, what depends on most: Bindings by label, one with an Upstream of its own.
+/// Beside ORDERS, what depends on most: Bindings by label, one with an Upstream of its own; hosts, one with a plan.
 const MORE: &str = "
 {kind: Organization, name: retail}
 ---
@@ -24,6 +24,14 @@ const MORE: &str = "
 {kind: Binding, name: b2, spec: {api: billing, environment: production, regions: {labels: {tier: edge}}, upstream: other}}
 ---
 {kind: Binding, name: b3, spec: {api: orders, environment: sandbox, regions: {labels: {tier: edge}}, upstream: other}}
+---
+{kind: DnsZone, name: gslb, spec: {origin: gslb.example, nameServers: [{name: ns}], contact: a@b}}
+---
+{kind: GlobalHost, name: h1, spec: {host: a.gslb.example, zone: gslb, environment: sandbox}}
+---
+{kind: GlobalHost, name: h2, spec: {host: b.gslb.example, zone: gslb, environment: sandbox}}
+---
+{kind: FailoverPlan, name: p1, spec: {hosts: [h1], active: eu-west, standby: [us-east]}}
 ";
 
 /// A Secret whose values are sealed with version 1 of the federation key; version 2 is the active one.

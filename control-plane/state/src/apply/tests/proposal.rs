@@ -1,6 +1,7 @@
 //! Changes of a guarded Environment: proposed by one owner, approved by another.
 
 mod owners;
+mod plans;
 mod random;
 mod room;
 mod secrets;

@@ -228,10 +228,12 @@ fn what_the_server_makes_may_not_be_written() {
     let change = Change { key: key("ApiRevision orders-r2"), action: put, if_revision: None };
     let problem = world.change(vec![change]).unwrap_err();
     assert!(
-        problem.to_string().starts_with("ApiRevision default/orders-r2: kind: ApiRevisions are made"),
+        problem
+            .to_string()
+            .starts_with("ApiRevision default/orders-r2: ApiRevision default/orders-r2 is written by"),
         "{problem}"
     );
-    assert_eq!(world.delete("ApiRevision orders-r1", true).unwrap_err().name, ProblemName::Invalid);
+    assert_eq!(world.delete("ApiRevision orders-r1", true).unwrap_err().name, ProblemName::Forbidden);
 }
 
 #[test]

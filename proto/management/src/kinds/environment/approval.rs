@@ -8,8 +8,6 @@ use crate::{
     check::{Verdict, invalid},
 };
 
-/// A proposal of Friday afternoon is decided by Saturday noon, or proposed again on Monday.
-const DEFAULT_EXPIRES_AFTER: Duration = Duration::from_millis(24 * 60 * 60 * 1000);
 /// A second owner needs some time to look.
 const SHORTEST: Duration = Duration::from_millis(60 * 1000);
 /// What waits for longer rests on a state that is gone. It also takes the place of other proposals.
@@ -27,10 +25,13 @@ pub struct ApprovalSpec {
 }
 
 fn default_expires_after() -> Duration {
-    DEFAULT_EXPIRES_AFTER
+    ApprovalSpec::DEFAULT_EXPIRES_AFTER
 }
 
 impl ApprovalSpec {
+    /// A proposal of Friday afternoon is decided by Saturday noon, or proposed again on Monday.
+    pub const DEFAULT_EXPIRES_AFTER: Duration = Duration::from_millis(24 * 60 * 60 * 1000);
+
     pub(super) fn check(&self) -> Verdict {
         if (SHORTEST..=LONGEST).contains(&self.expires_after) {
             return Ok(());

@@ -5,13 +5,13 @@ use url::{Host, Url};
 
 use crate::check::{Verdict, invalid};
 
-pub(super) fn check(field: &str, given: &str) -> Verdict {
+pub(in crate::kinds) fn check(field: &str, given: &str) -> Verdict {
     normalize(given).map(drop).map_err(|Refused { detail, remedy }| invalid(field, detail, remedy))
 }
 
 /// Why a URL is refused, and what to do.
 #[derive(Debug)]
-pub(super) struct Refused {
+pub(in crate::kinds) struct Refused {
     detail: String,
     remedy: String,
 }
@@ -22,7 +22,7 @@ fn refused<T>(detail: impl Into<String>, remedy: impl Into<String>) -> Result<T,
 
 /// The one text for what a URL means: a host in lower case and ASCII, and a path with all encodings that it needs. What parsers of URLs
 /// disagree on is refused. [`EndpointUrl`] reads what comes out.
-pub(super) fn normalize(given: &str) -> Result<String, Refused> {
+pub(in crate::kinds) fn normalize(given: &str) -> Result<String, Refused> {
     let has_user =
         || refused("the URL carries a user's name or password", "leave it out: URLs are shown to people");
     // First of all: what carries a password is refused for that, and not repeated.

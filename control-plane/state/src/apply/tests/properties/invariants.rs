@@ -108,6 +108,65 @@ pub(super) fn check(state: &State) {
     check_members(state);
     state.list(Kind::Secret, None).for_each(|secret| check_sealed(secret));
     state.list(Kind::Api, None).for_each(|api| check_api(state, api));
+    state.list(Kind::GlobalHost, None).for_each(|host| check_global_host(state, host));
+    state.list(Kind::FailoverPlan, None).for_each(|plan| check_plan(state, plan));
+}
+
+/// It is in the only zone that has its name, in regions of its Environment, and served in one of them.
+fn check_global_host(state: &State, host: &Resource) {
+    let Spec::GlobalHost(spec) = &host.spec else { panic!("{} is no GlobalHost", host.key) };
+    let zones = state.list(Kind::DnsZone, None).filter_map(|zone| match &zone.spec {
+        Spec::DnsZone(found) if found.has(&spec.host) => Some((&zone.key.name, found)),
+        _other => None,
+    });
+    let zones: Vec<_> = zones.collect();
+    assert_eq!(zones.iter().map(|(name, _)| *name).collect::<Vec<_>>(), [&spec.zone], "{}", host.key);
+    let is_other = |other: &&Arc<Resource>| {
+        other.key != host.key && matches!(&other.spec, Spec::GlobalHost(one) if one.host == spec.host)
+    };
+    assert!(
+        !state.list(Kind::GlobalHost, None).any(|other| is_other(&other)),
+        "{} is there twice",
+        spec.host
+    );
+    let environment = state.environment(&spec.environment).expect("it is named");
+    assert!(spec.regions().all(|(_, region)| environment.regions.contains(region)), "{}", host.key);
+    if zones[0].1.is_copied() {
+        let known: BTreeSet<&Name> = environment.addresses.keys().collect();
+        assert_eq!(known, environment.regions.iter().collect(), "{}", host.key);
+    }
+    let plans = state.list(Kind::FailoverPlan, None).filter_map(|plan| match &plan.spec {
+        Spec::FailoverPlan(spec) if spec.hosts.contains(&host.key.name) => Some((&plan.key.name, spec)),
+        _other => None,
+    });
+    let plans: Vec<_> = plans.collect();
+    assert!(plans.len() <= 1, "{} is in several plans", host.key);
+    let serving: Vec<Name> = match plans.first() {
+        None => environment.regions.clone(),
+        Some((name, plan)) => match state.failover(name) {
+            None => vec![plan.active.clone()],
+            Some(failover) => failover.serving.iter().map(|one| one.region.clone()).collect(),
+        },
+    };
+    let drained = |region: &Name| state.get(&ResourceKey::global(Kind::Drain, region.clone())).is_some();
+    assert!(
+        serving.iter().any(|region| environment.regions.contains(region) && !drained(region)),
+        "{}",
+        host.key
+    );
+}
+
+/// Its hosts are of one Environment, and its regions are of that Environment, too.
+fn check_plan(state: &State, plan: &Resource) {
+    let Spec::FailoverPlan(spec) = &plan.spec else { panic!("{} is no FailoverPlan", plan.key) };
+    let hosts: Vec<_> = spec.hosts.iter().map(|host| state.global_host(host).expect("it is named")).collect();
+    let environments: BTreeSet<&Name> = hosts.iter().map(|host| &host.environment).collect();
+    assert_eq!(environments.len(), 1, "{}", plan.key);
+    assert!(hosts.iter().flat_map(|host| host.steps()).all(|step| step.word() != "failover"), "{}", plan.key);
+    let environment = state.environment(&hosts[0].environment).expect("it is named");
+    assert!(spec.regions().all(|region| environment.regions.contains(region)), "{}", plan.key);
+    let serving = state.failover(&plan.key.name).into_iter().flat_map(|failover| &failover.serving);
+    assert!(serving.into_iter().all(|one| spec.regions().any(|own| *own == one.region)), "{}", plan.key);
 }
 
 /// All data is sealed, and says nothing of data that was there before.

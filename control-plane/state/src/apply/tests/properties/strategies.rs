@@ -1,6 +1,6 @@
 //! Commands over few names, so that they meet.
 
-use hanse_management::{Digest, Kind, ResourceKey, Spec, kinds::TokenRole, manifest::Restored};
+use hanse_management::{Digest, Kind, ResourceKey, Spec, Written, kinds::TokenRole, manifest::Restored};
 use hanse_topology::Labels;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -30,6 +30,11 @@ fn key() -> impl Strategy<Value = ResourceKey> {
             Kind::Environment => &["production", "sandbox"],
             Kind::Origin => &["east", "west"],
             Kind::HostGrant => &["g1", "g2"],
+            Kind::DnsZone => &["gslb", "other"],
+            Kind::GlobalHost => &["h1", "h2", "h3"],
+            Kind::FailoverPlan | Kind::Failover => &["p1", "p2"],
+            Kind::Drain => &["eu-west", "us-east"],
+            Kind::Drill => &["p1-1", "p2-1"],
             Kind::Policy => &["stamp", "cors"],
             Kind::Upstream => &["backend", "other"],
             Kind::Api => &["orders", "billing", "users"],
@@ -86,10 +91,14 @@ fn spec(kind: Kind) -> BoxedStrategy<Value> {
             .boxed(),
         Kind::Environment => {
             let hostnames = prop::option::weighted(0.3, pick(&["a.example", "*.example"]));
-            (regions(), hostnames, prop::bool::weighted(0.3))
-                .prop_map(|(regions, host, denies)| {
+            (regions(), hostnames, prop::bool::weighted(0.3), any::<bool>())
+                .prop_map(|(regions, host, denies, has_addresses)| {
                     let deny: &[&str] = if denies { &["10.0.0.0/8"] } else { &[] };
-                    json!({"regions": regions, "hostnames": Vec::from_iter(host), "egress": {"deny": deny}})
+                    let addresses = regions.iter().filter(|_| has_addresses).map(|region| (*region, ["192.0.2.1"]));
+                    let addresses: std::collections::BTreeMap<_, _> = addresses.collect();
+                    json!({
+                        "regions": regions, "hostnames": Vec::from_iter(host), "egress": {"deny": deny}, "addresses": addresses,
+                    })
                 })
                 .boxed()
         }
@@ -114,6 +123,43 @@ fn spec(kind: Kind) -> BoxedStrategy<Value> {
                 })
                 .boxed()
         }
+        Kind::DnsZone => (pick(&["gslb.example", "other.example", "a.gslb.example"]), prop::bool::weighted(0.3))
+            .prop_map(|(origin, is_copied)| {
+                let secondary = json!({"address": "192.0.2.9:53", "key": "k"});
+                let secondaries: Vec<_> = is_copied.then_some(secondary).into_iter().collect();
+                json!({"origin": origin, "nameServers": [{"name": "ns"}], "contact": "a@b", "secondaries": secondaries})
+            })
+            .boxed(),
+        Kind::GlobalHost => {
+            let host = pick(&["a.gslb.example", "b.gslb.example", "b.gslb.example", "other.example"]);
+            let policy = prop_oneof![
+                3 => Just(json!([])),
+                1 => pick(&["eu-west", "ap-south"]).prop_map(|region| json!([{"geo": {"default": [region]}}])),
+                1 => Just(json!([{"failover": {"order": ["us-east"]}}])),
+            ];
+            (host, pick(&["gslb", "gslb", "other"]), pick(&["production", "sandbox"]), policy)
+                .prop_map(|(host, zone, environment, policy)| {
+                    json!({"host": host, "zone": zone, "environment": environment, "policy": policy})
+                })
+                .boxed()
+        }
+        Kind::FailoverPlan => {
+            let hosts = prop::sample::subsequence(vec!["h1", "h2", "h3"], 1..=2);
+            let regions = prop::sample::subsequence(vec!["eu-west", "us-east", "ap-south"], 2..=3).prop_shuffle();
+            (hosts, regions)
+                .prop_map(|(hosts, regions)| json!({"hosts": hosts, "active": regions[0], "standby": regions[1..]}))
+                .boxed()
+        }
+        Kind::Failover => pick(&["eu-west", "us-east", "ap-south"])
+            .prop_map(|region| {
+                let serving = json!([{"region": region, "percent": 100}]);
+                json!({"serving": serving, "steps": [100], "step": 1, "stepEvery": "1s", "reason": "r"})
+            })
+            .boxed(),
+        Kind::Drain => prop::option::of(Just("f")).prop_map(|forced| json!({"reason": "r", "forced": forced})).boxed(),
+        Kind::Drill => (pick(&["p1", "p2"]), pick(&["preflight", "hold", "done"]))
+            .prop_map(|(plan, phase)| json!({"plan": plan, "phase": phase, "reason": "r"}))
+            .boxed(),
         Kind::Policy => {
             (0..3_u32).prop_map(|n| json!({"headers": {"request": {"set": {"X-N": n.to_string()}}}})).boxed()
         }
@@ -185,7 +231,7 @@ fn change() -> impl Strategy<Value = Change> {
             spec(kind).prop_map(move |json| {
                 let action = if let Some(api_revision) = expects {
                     Action::Expect { api_revision }
-                } else if delete || !kind.is_writable() {
+                } else if delete || kind.written() == Written::ByApply {
                     Action::Delete { cascade }
                 } else {
                     let tier = tier.into_iter().map(|tier| ("tier", tier));

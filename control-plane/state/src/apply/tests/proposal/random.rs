@@ -1,13 +1,13 @@
 //! Random commands of several owners: nothing of a guarded Environment ever changes without two of them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use hanse_management::{Digest, Spec};
+use hanse_management::{Digest, Kind, Spec};
 use proptest::prelude::*;
 
-use super::{ONE_REGION, OTHER_UPSTREAM, guarded};
+use super::{ONE_REGION, OTHER_UPSTREAM};
 use crate::{
-    Change, CommandBody, State,
+    Change, CommandBody, Resource, State,
     fixture::{World, changes, delete, key, name},
     projection::{AsSealed, from_scratch},
 };
@@ -25,7 +25,7 @@ enum Step {
 const TOKENS: [&str; 5] = ["ann", "ann-2", "bob", "ci", "eve"];
 
 /// Manifests that concern production in every way, and some that do not.
-const MENU: [&str; 25] = [
+const MENU: [&str; 32] = [
     "{kind: Plan, name: gold, spec: {displayName: a}}",
     "{kind: Plan, name: gold, spec: {displayName: b}}",
     "{kind: Environment, name: production, spec: {regions: [eu-west, us-east]}}",
@@ -44,6 +44,14 @@ const MENU: [&str; 25] = [
     "{kind: Api, name: orders, spec: {context: /orders/v1, version: '1', upstream: backend, lifecycle: blocked, operations: []}}",
     "{kind: HostGrant, name: shop, spec: {environments: [sandbox], host: a.example, organization: default}}",
     "{kind: HostGrant, name: shop, spec: {environments: [production], host: b.example, organization: default}}",
+    "{kind: GlobalHost, name: orders, spec: {host: orders.gslb.example, zone: gslb, environment: sandbox}}",
+    "{kind: GlobalHost, name: orders, spec: {host: orders.gslb.example, zone: gslb, environment: production}}",
+    // A plan that is guarded, and decisions about it.
+    "{kind: FailoverPlan, name: orders, spec: {hosts: [orders], active: eu-west, standby: [us-east]}}",
+    "{kind: FailoverPlan, name: orders, spec: {hosts: [orders], active: us-east, standby: [eu-west], approval: true}}",
+    "{kind: Failover, name: orders, spec: {serving: [{region: us-east, percent: 100}], steps: [100], step: 1, stepEvery: 1s, reason: r}}",
+    "{kind: Failover, name: orders, spec: {serving: [{region: eu-west, percent: 100}], steps: [100], step: 1, stepEvery: 1s, reason: r}}",
+    "{kind: Drill, name: orders-1, spec: {plan: orders, phase: preflight, reason: r}}",
     // As of a dump.
     "{kind: HostGrant, name: late, spec: {environments: [production], host: l.example, organization: default}, restored: {}}",
     "{kind: Binding, name: late, spec: {api: orders, environment: production, upstream: canary}, restored: {}}",
@@ -61,13 +69,16 @@ fn menu() -> Vec<Vec<Change>> {
     menu.push(vec![delete("HostGrant shop", false)]);
     menu.push(vec![delete("Binding orders-production", false)]);
     menu.push(vec![delete("Api orders", true)]);
+    menu.push(vec![delete("FailoverPlan orders", false)]);
+    menu.push(vec![delete("Failover orders", false)]);
+    menu.push(vec![delete("GlobalHost orders", true), delete("FailoverPlan orders", false)]);
     menu
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => (0..MENU.len() + 3).prop_map(Step::Apply),
-        4 => (0..MENU.len() + 3).prop_map(Step::Propose),
+        4 => (0..MENU.len() + 6).prop_map(Step::Apply),
+        4 => (0..MENU.len() + 6).prop_map(Step::Propose),
         4 => (1..12_u64).prop_map(Step::Approve),
         1 => (1..12_u64).prop_map(Step::Reject),
         1 => Just(Step::Wait),
@@ -87,6 +98,16 @@ fn routed(state: &State) -> BTreeMap<String, Vec<u8>> {
         }
     }
     routed
+}
+
+/// What is decided about the plan: the plan itself, its Failover, its Drills.
+fn decided(state: &State) -> Vec<Arc<Resource>> {
+    let of = [Kind::FailoverPlan, Kind::Failover, Kind::Drill];
+    of.into_iter().flat_map(|kind| state.list(kind, None)).cloned().collect()
+}
+
+fn is_plan_guarded(world: &World) -> bool {
+    world.state.failover_plan(&name("orders")).is_some_and(|plan| plan.approval)
 }
 
 /// The Routes and Upstreams that are there after a change, and were not, or were others. Listeners are left out: several proposals
@@ -129,12 +150,13 @@ proptest! {
     fn nothing_guarded_changes_without_two_owners(
         steps in prop::collection::vec((0..TOKENS.len(), step()), 1..40),
     ) {
-        let (mut world, menu) = (guarded(), menu());
+        let (mut world, menu) = (super::plans::planned(), menu());
         let mut proposed = BTreeMap::new();
         for (token, step) in steps {
             let token = TOKENS[token];
             let before_state = world.state.clone();
             let (before, was_guarded) = (routed(&world.state), is_guarded(&world));
+            let (was_decided, was_plan_guarded) = (decided(&world.state), is_plan_guarded(&world));
             let outcome = match &step {
                 Step::Apply(at) => world.by(token, CommandBody::Apply(menu[*at].clone())),
                 Step::Propose(at) => world.try_propose(token, menu[*at].clone()),
@@ -154,6 +176,10 @@ proptest! {
                 let digest = secret_of(&world.state, token);
                 let served = new_in(&before, routed(&shown));
                 proposed.insert(number, Proposed { owner: owner(token), token, digest, served });
+            }
+            if was_plan_guarded && was_decided != decided(&world.state) {
+                let Step::Approve(number) = &step else { panic!("{step:?} of {token} changed the plan") };
+                prop_assert_ne!(proposed[number].owner, owner(token));
             }
             let changed = before != routed(&world.state) || was_guarded && !is_guarded(&world);
             if !was_guarded || !changed {

@@ -1,0 +1,109 @@
+//! Plans that need a second owner, and what nodes decide by themselves.
+
+use hanse_management::{Problem, ProblemName};
+
+use super::guarded;
+use crate::{
+    Accepted, CommandBody, State,
+    fixture::{World, changes, delete, name},
+};
+
+const PLAN: &str = "{kind: FailoverPlan, name: orders, spec: {hosts: [orders], active: eu-west, standby: [us-east], approval: true}}";
+
+/// A guarded Environment, and a guarded plan of another one.
+pub(super) fn planned() -> World {
+    guarded()
+        .with("{kind: DnsZone, name: gslb, spec: {origin: gslb.example, nameServers: [{name: ns.example}], contact: dns@example.com}}")
+        .with("{kind: GlobalHost, name: orders, spec: {host: orders.gslb.example, zone: gslb, environment: sandbox}}")
+        .with(PLAN)
+}
+
+fn failover(percents: &str, more: &str) -> String {
+    format!(
+        "{{kind: Failover, name: orders, spec: {{serving: [{percents}], steps: [10, 100], stepEvery: 1s, {more}}}}}"
+    )
+}
+
+const TEN: &str = "{region: eu-west, percent: 90}, {region: us-east, percent: 10}";
+const ALL: &str = "{region: us-east, percent: 100}";
+
+/// What the node does by itself.
+fn by_node(world: &mut World, yaml: &str) -> Result<Accepted, Problem> {
+    world.run(CommandBody::Apply(changes(yaml)))
+}
+
+#[track_caller]
+fn needs_approval(done: Result<Accepted, Problem>) {
+    let problem = done.unwrap_err();
+    assert_eq!(problem.name, ProblemName::ApprovalNeeded);
+    assert_eq!(problem.detail, "a change of FailoverPlan orders needs the approval of a second owner");
+}
+
+#[test]
+fn a_guarded_plan_its_failover_and_its_drills_need_a_second_owner() {
+    let mut world = planned();
+    for change in [
+        PLAN.replace("approval: true", "approval: false"),
+        failover(TEN, "step: 1, reason: r"),
+        "{kind: Drill, name: orders-1, spec: {plan: orders, phase: preflight, reason: r}}".to_owned(),
+    ] {
+        needs_approval(world.by("ann", CommandBody::Apply(changes(&change))));
+        needs_approval(by_node(&mut world, &change));
+    }
+    needs_approval(world.by("ann", CommandBody::Apply(vec![delete("FailoverPlan orders", false)])));
+    let number = world.propose("ann", changes(&failover(TEN, "step: 1, reason: r")));
+    let proposal = world.state.proposal(number).unwrap();
+    assert_eq!((&proposal.environments, &proposal.plans), (&vec![], &vec![name("orders")]));
+    assert_eq!(proposal.expires_ms - proposal.time_ms, 24 * super::HOUR_MS);
+    assert!(State::from_records(world.state.to_records()).unwrap() == world.state);
+    world.approve("ann-2", number).unwrap_err();
+    world.approve("bob", number).unwrap();
+    assert!(world.has("Failover orders"));
+}
+
+#[test]
+fn what_is_proposed_for_a_plan_is_approved_for_it_alone() {
+    // The host of the plan comes into the guarded Environment meanwhile, so the same delete concerns both.
+    let mut world = planned();
+    let gone = || vec![delete("FailoverPlan orders", false), delete("GlobalHost orders", false)];
+    let number = world.propose("ann", gone());
+    assert_eq!(world.state.proposal(number).unwrap().environments.len(), 0);
+    let moved = "{kind: GlobalHost, name: orders, spec: {host: orders.gslb.example, zone: gslb, environment: production}}";
+    let second = world.propose("ann", changes(moved));
+    assert_eq!(
+        world.state.proposal(second).unwrap().environments,
+        [name("production")],
+        "a host concerns its Environment"
+    );
+    world.approve("bob", second).unwrap();
+    assert_eq!(world.approve("bob", number).unwrap_err().name, ProblemName::Stale);
+}
+
+#[test]
+fn a_node_goes_on_with_what_two_owners_decided_and_begins_nothing() {
+    let mut world = planned();
+    let number = world.propose("ann", changes(&failover(TEN, "step: 1, reason: r")));
+    world.approve("bob", number).unwrap();
+    let next = failover(ALL, "step: 2, reason: r");
+    needs_approval(world.by("ann", CommandBody::Apply(changes(&next))));
+    needs_approval(by_node(&mut world, &failover(ALL, "step: 2, reason: another")));
+    needs_approval(by_node(&mut world, &failover(ALL, "step: 2, reason: r, frozen: why")));
+    by_node(&mut world, &next).unwrap();
+    needs_approval(by_node(&mut world, &failover(TEN, "step: 1, reason: r")));
+
+    let drill = |phase: &str| {
+        format!("{{kind: Drill, name: orders-1, spec: {{plan: orders, phase: {phase}, reason: r}}}}")
+    };
+    let of_drill = |percents: &str, step: u32| {
+        failover(percents, &format!("step: {step}, reason: drill, drill: orders-1"))
+    };
+    needs_approval(by_node(&mut world, &of_drill(TEN, 1)));
+    let number = world.propose("ann", changes(&drill("preflight")));
+    world.approve("bob", number).unwrap();
+    by_node(&mut world, &of_drill(TEN, 1)).unwrap();
+    needs_approval(world.by("ann", CommandBody::Apply(changes(&of_drill(ALL, 2)))));
+    by_node(&mut world, &drill("done")).unwrap();
+    needs_approval(world.by("ann", CommandBody::Apply(changes(&drill("preflight")))));
+    needs_approval(by_node(&mut world, &failover(ALL, "step: 2, reason: other, drill: orders-1")));
+    by_node(&mut world, &of_drill(ALL, 2)).unwrap();
+}

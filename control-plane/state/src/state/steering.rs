@@ -1,0 +1,119 @@
+//! Where clients of GlobalHosts are sent, as far as it is decided; and what of it is accepted although it does not hold.
+
+use std::collections::BTreeSet;
+
+use hanse_management::{
+    Claim, Kind, ResourceKey, Spec,
+    kinds::{DnsZoneSpec, DrillSpec, EnvironmentSpec, FailoverPlanSpec, FailoverSpec, GlobalHostSpec},
+};
+use hanse_runtime::{Context, HostPattern};
+use hanse_topology::Name;
+
+use super::{
+    State,
+    unserved::{NAMED, has_host},
+};
+use crate::listed::listed;
+
+impl State {
+    /// The DnsZone of that name.
+    pub(crate) fn dns_zone(&self, name: &Name) -> Option<&DnsZoneSpec> {
+        let key = ResourceKey::global(Kind::DnsZone, name.clone());
+        if let Spec::DnsZone(spec) = &self.get(&key)?.spec { Some(spec) } else { None }
+    }
+
+    /// The GlobalHost of that name.
+    pub(crate) fn global_host(&self, name: &Name) -> Option<&GlobalHostSpec> {
+        let key = ResourceKey::global(Kind::GlobalHost, name.clone());
+        if let Spec::GlobalHost(spec) = &self.get(&key)?.spec { Some(spec) } else { None }
+    }
+
+    /// The FailoverPlan of that name.
+    pub(crate) fn failover_plan(&self, name: &Name) -> Option<&FailoverPlanSpec> {
+        let key = ResourceKey::global(Kind::FailoverPlan, name.clone());
+        if let Spec::FailoverPlan(spec) = &self.get(&key)?.spec { Some(spec) } else { None }
+    }
+
+    /// What was decided about the FailoverPlan of that name. `None`: nothing yet, so its active region serves.
+    pub(crate) fn failover(&self, plan: &Name) -> Option<&FailoverSpec> {
+        let key = ResourceKey::global(Kind::Failover, plan.clone());
+        if let Spec::Failover(spec) = &self.get(&key)?.spec { Some(spec) } else { None }
+    }
+
+    /// The Drill of that name.
+    pub(crate) fn drill(&self, name: &Name) -> Option<&DrillSpec> {
+        let key = ResourceKey::global(Kind::Drill, name.clone());
+        if let Spec::Drill(spec) = &self.get(&key)?.spec { Some(spec) } else { None }
+    }
+
+    /// Whether a region is drained.
+    pub(crate) fn is_drained(&self, region: &Name) -> bool {
+        self.get(&ResourceKey::global(Kind::Drain, region.clone())).is_some()
+    }
+
+    /// The FailoverPlan that has a GlobalHost.
+    pub(crate) fn plan_of(&self, host: &Name) -> Option<Name> {
+        self.holders(&Claim::PlanOfHost(host.clone())).next().map(|key| key.name.clone())
+    }
+
+    /// The GlobalHosts of an Environment.
+    pub(crate) fn hosts_of_environment(&self, environment: &Name) -> BTreeSet<Name> {
+        let environment = ResourceKey::global(Kind::Environment, environment.clone());
+        self.referrers_of_kind(&environment, Kind::GlobalHost).map(|key| key.name.clone()).collect()
+    }
+
+    /// The Organization that owns a GlobalHost: the one that the HostGrants of its Environment name for the host. `None`: no HostGrant
+    /// has it, or it is no GlobalHost.
+    pub fn owner_of_global_host(&self, key: &ResourceKey) -> Option<&str> {
+        if key.kind != Kind::GlobalHost {
+            return None;
+        }
+        self.owner_of_host(self.global_host(&key.name)?)
+    }
+
+    fn owner_of_host(&self, spec: &GlobalHostSpec) -> Option<&str> {
+        let (host, every_path) = (HostPattern::parse(&spec.host)?, Context::parse("/")?);
+        let grant = self.owner_of(&spec.environment, &host, &every_path)?;
+        Some(&*grant.organization)
+    }
+
+    /// Of a GlobalHost: what its Environment does not have yet, and that nobody owns it. Each field, and why.
+    pub(super) fn unanswered(&self, spec: &GlobalHostSpec) -> Vec<(String, String)> {
+        let Some(environment) = self.environment(&spec.environment) else { return Vec::new() };
+        let name = &spec.environment;
+        let mut told = Vec::new();
+        let mut tell = |field: &str, detail: String| told.push((field.to_owned(), detail));
+        if !has_host(&environment.hostnames, &spec.host) {
+            let host = &spec.host;
+            tell(
+                "host",
+                format!(
+                    "Environment {name} does not answer to {host}: add it to the `hostnames` of the Environment"
+                ),
+            );
+        }
+        let unknown = without_address(environment);
+        if !unknown.is_empty() {
+            let regions = listed(unknown.into_iter(), NAMED);
+            tell(
+                "environment",
+                format!(
+                    "no-address-known: Environment {name} has no address for {regions}: add it to its `addresses`"
+                ),
+            );
+        }
+        if self.owner_of_host(spec).is_none() {
+            let host = &spec.host;
+            tell(
+                "host",
+                format!("no Organization owns {host} in Environment {name}: grant it with a HostGrant"),
+            );
+        }
+        told
+    }
+}
+
+/// The regions of an Environment that it has no address for.
+pub(crate) fn without_address(environment: &EnvironmentSpec) -> Vec<&Name> {
+    environment.regions.iter().filter(|region| !environment.addresses.contains_key(*region)).collect()
+}
