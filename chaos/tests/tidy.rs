@@ -28,7 +28,7 @@ const EDGES: [(&str, &[&str]); 21] = [
         "hanse-local",
         &["hanse-topology", "hanse-runtime", "hanse-sync", "hanse-identity", "hanse-process", "hanse-link"],
     ),
-    ("hanse-dns-wire", &[]),
+    ("hanse-dns-wire", &["hanse-process"]),
     (
         "hanse-node",
         &["hanse-topology", "hanse-proto", "hanse-identity", "hanse-process", "hanse-link", "hanse-local"],

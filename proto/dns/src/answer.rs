@@ -1,5 +1,6 @@
 //! Answers: what a responder decided on → bytes that fit.
 
+use hanse_process::seeded;
 use hickory_proto::{
     op::ResponseCode,
     rr::{RData, Record, rdata::HINFO},
@@ -10,7 +11,6 @@ use crate::{
     cookie::OURS,
     edns::{MIN_UDP, Opt},
     message::{self, Header, MAX_MESSAGE},
-    seeded::seeded,
     writer::Writer,
 };
 

@@ -23,7 +23,6 @@ mod notify;
 mod query;
 mod reply;
 mod request;
-mod seeded;
 #[cfg(test)]
 mod testbed;
 mod transfer;

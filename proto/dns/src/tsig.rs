@@ -9,6 +9,7 @@
 use std::fmt;
 
 use aws_lc_rs::{constant_time::verify_slices_are_equal, hmac};
+use hanse_process::seeded;
 use hickory_proto::{
     op::ResponseCode,
     rr::{
@@ -21,7 +22,6 @@ use hickory_proto::{
 use crate::{
     Answer, Echo, Query, Transport,
     message::{HEADER, Head, Header, Reader, octets_of},
-    seeded::seeded,
 };
 
 /// Seconds by which the clocks of the two ends may differ (§10 recommends 300).

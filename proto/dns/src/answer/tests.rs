@@ -1,3 +1,4 @@
+use hanse_process::bring_back;
 use hickory_proto::rr::{
     DNSClass,
     rdata::{AAAA, CNAME, NS, TXT},
@@ -7,7 +8,6 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     Ecs, absolute,
-    seeded::bring_back,
     testbed::{Raw, a, decoded, soa},
     tsig::LONGEST_NAME,
 };

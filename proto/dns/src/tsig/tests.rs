@@ -1,10 +1,10 @@
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use hanse_process::bring_back;
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
     Malformed, absolute,
-    seeded::bring_back,
     testbed::{Raw, a, decoded},
 };
 
