@@ -100,8 +100,7 @@ impl Answer {
         Self { code, authoritative: false, ..Self::records(vec![]) }
     }
 
-    /// The zone's SOA alone. Gets a secondary that asks by IXFR with this serial or a newer one, and every one that asks by IXFR over UDP
-    /// (RFC 1995 §2, §4). See [`Query::is_up_to_date`].
+    /// The zone's SOA alone: the answer to IXFR over UDP, and to IXFR of a secondary that [is up to date](Query::is_up_to_date) (RFC 1995 §2).
     pub fn soa(soa: &Record) -> Self {
         Self::records(vec![soa.clone()])
     }
@@ -113,12 +112,12 @@ impl Answer {
 
     /// The bytes for a client.
     ///
-    /// Over UDP an answer whose records do not fit is empty and has TC: a client would take a part of the addresses for all of them. Records
-    /// of the other two sections are left out first, additionals before authorities, where there are answers. Without answers they are the
-    /// answer: a referral without addresses leads nowhere (RFC 9471 §3).
+    /// Over UDP an answer whose records do not fit is empty and has TC: a client would take a part of the addresses for all of them. Where there
+    /// are answers, the additional section is left out first, then the authority section (RFC 2181 §9). Without answers these sections are the
+    /// answer, and stay whole: a referral without addresses leads nowhere (RFC 9471 §3).
     ///
-    /// Fails for a record that cannot be encoded, and over TCP for one that does not fit. The records behind the first one that does not fit
-    /// into a datagram are not looked at.
+    /// Fails for a record that cannot be encoded, and over TCP for one that does not fit. Over UDP the encoder stops at the first record that
+    /// does not fit, and does not look at those behind it.
     pub fn encode(&self, query: &Query, echo: &Echo, transport: Transport) -> Result<Vec<u8>, EncodeError> {
         let room = transport.room(query).saturating_sub(echo.signature);
         let mut flags = message::RESPONSE;

@@ -216,10 +216,13 @@ async fn no_better_reply(change: fn(&mut Vec<u8>), key: Option<&Key>) -> BadRepl
 async fn the_last_reply_that_is_not_taken_is_the_error() {
     let record_that_is_not_there = |reply: &mut Vec<u8>| reply[7] = 1;
     assert_eq!(no_better_reply(record_that_is_not_there, None).await, BadReply::Broken);
+    // The signature is looked for before the records are read.
+    let unsigned = BadReply::Signature(BadSignature::Unsigned);
+    assert_eq!(no_better_reply(record_that_is_not_there, Some(&key())).await, unsigned);
     let bare = |reply: &mut Vec<u8>| {
         reply.truncate(12);
         reply[4..12].fill(0);
     };
-    assert_eq!(no_better_reply(bare, Some(&key())).await, BadReply::Signature(BadSignature::Unsigned));
+    assert_eq!(no_better_reply(bare, Some(&key())).await, unsigned);
     assert_eq!(no_better_reply(|_| {}, Some(&key())).await, BadReply::Signature(BadSignature::Other));
 }
