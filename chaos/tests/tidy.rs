@@ -28,7 +28,7 @@ const EDGES: [(&str, &[&str]); 21] = [
         "hanse-local",
         &["hanse-topology", "hanse-runtime", "hanse-sync", "hanse-identity", "hanse-process", "hanse-link"],
     ),
-    ("hanse-dns-wire", &[]),
+    ("hanse-dns-wire", &["hanse-process"]),
     (
         "hanse-node",
         &["hanse-topology", "hanse-proto", "hanse-identity", "hanse-process", "hanse-link", "hanse-local"],
@@ -228,6 +228,24 @@ fn one_file_of_the_gateway_connects_to_upstreams() {
     };
     assert_eq!(naming(&CONNECTORS), BTreeSet::from([CONNECTS]), "addresses are judged in {CONNECTS} only");
     assert_eq!(naming(&[LISTENS.1]), BTreeSet::from([LISTENS.0]), "only listeners need {}", LISTENS.1);
+}
+
+/// The file of `hanse-dns-wire` that reads messages as another implementation does, for tests.
+const READS_AS_OTHERS: &str = "testbed.rs";
+
+#[test]
+fn messages_of_dns_are_read_by_our_own_code() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../proto/dns/src");
+    let naming: BTreeSet<String> = sources(&root)
+        .into_iter()
+        .filter(|file| {
+            let text = fs::read_to_string(file).unwrap();
+            let mut words = text.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
+            words.any(|word| word == "Message")
+        })
+        .map(|file| file.strip_prefix(&root).unwrap().display().to_string())
+        .collect();
+    assert_eq!(naming, BTreeSet::from([READS_AS_OTHERS.to_owned()]), "only tests use hickory's Message");
 }
 
 /// The files below a directory, but for those of tests.

@@ -7,7 +7,7 @@
 use std::{hint::black_box, time::Instant};
 
 use hanse_dns_wire::{
-    Answer, Carrier, Echo, Ecs, Edns, Query, Question, RData, Record, RecordType, absolute, cookie::Secret,
+    Answer, Echo, Ecs, Edns, Query, Question, RData, Record, RecordType, Transport, absolute, cookie::Secret,
     rdata::A,
 };
 
@@ -39,7 +39,7 @@ fn main() {
             black_box(secret.judge(shown, [192, 0, 2, 1].into(), 0));
             let cookie = shown.map(|shown| secret.make(&shown.client, [192, 0, 2, 1].into(), 0));
             let echo = Echo { scope: 24, cookie, signature: 0 };
-            black_box(Answer::records(vec![record]).encode(&query, &echo, Carrier::Udp));
+            black_box(Answer::records(vec![record]).encode(&query, &echo, Transport::Udp).expect("it fits"));
         }
         println!("{what}: {} ns", began.elapsed().as_nanos() / u128::from(turns.max(1)));
     }

@@ -1,18 +1,17 @@
 //! Answers: what a responder decided on → bytes that fit.
 
+use hanse_process::seeded;
 use hickory_proto::{
-    ProtoError,
     op::ResponseCode,
-    rr::{Name, RData, Record, RecordType, rdata::HINFO},
-    serialize::binary::{BinEncodable as _, BinEncoder},
+    rr::{RData, Record, rdata::HINFO},
 };
 
 use crate::{
-    Cookie, Edns, MAX_UDP, Query,
+    Cookie, Edns, EncodeError, MAX_UDP, Query,
     cookie::OURS,
     edns::{MIN_UDP, Opt},
-    message::{self, Asked, Header, MAX_MESSAGE},
-    seeded::seeded,
+    message::{self, Header, MAX_MESSAGE},
+    writer::Writer,
 };
 
 /// What a query is answered with. Records for the name of the query have that name as the client wrote it.
@@ -34,14 +33,14 @@ pub struct Answer {
 
 /// How an answer travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Carrier {
+pub enum Transport {
     /// Up to what the client takes, and no more than [`MAX_UDP`].
     Udp,
     /// Up to 65,535 octets.
     Tcp,
 }
 
-impl Carrier {
+impl Transport {
     /// Octets of the largest answer to a query (RFC 6891 §6.2.5).
     pub fn room(self, query: &Query) -> usize {
         match self {
@@ -51,7 +50,7 @@ impl Carrier {
     }
 }
 
-/// What of the query comes back beside its question.
+/// Parts of the query that the answer repeats, and the room for its signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Echo {
     /// Bits of the client's network for which the answer holds; 0: for all clients. It counts only where the query named a network.
@@ -101,56 +100,60 @@ impl Answer {
         Self { code, authoritative: false, ..Self::records(vec![]) }
     }
 
+    /// The zone's SOA alone: the answer to IXFR over UDP, and to IXFR of a secondary that [is up to date](Query::is_up_to_date) (RFC 1995 §2).
+    pub fn soa(soa: &Record) -> Self {
+        Self::records(vec![soa.clone()])
+    }
+
     /// No records: ask over TCP.
     pub fn truncated() -> Self {
         Self { truncated: true, ..Self::records(vec![]) }
     }
 
-    /// The bytes for a client. An answer that does not fit is empty and says so: a part of the addresses would be taken for all of them.
-    pub fn encode(&self, query: &Query, echo: &Echo, carrier: Carrier) -> Vec<u8> {
-        let room = carrier.room(query).saturating_sub(echo.signature);
-        if let Ok(whole) = self.write(query, echo)
-            && whole.len() <= room
-        {
-            return whole;
-        }
-        let cut = Self { code: self.code, authoritative: self.authoritative, ..Self::truncated() };
-        cut.write(query, echo).expect("a question and an OPT record fit into each message")
-    }
-
-    fn write(&self, query: &Query, echo: &Echo) -> Result<Vec<u8>, ProtoError> {
-        let Self { code, authoritative, truncated, answers, authorities, additionals } = self;
-        let count = |records: &[Record]| {
-            u16::try_from(records.len()).map_err(|_| ProtoError::Message("more than 65,535 records"))
-        };
-        let has_opt = u16::from(query.edns.is_some());
+    /// The bytes for a client.
+    ///
+    /// Over UDP an answer whose records do not fit is empty and has TC: a client would take a part of the addresses for all of them. Where there
+    /// are answers, the additional section is left out first, then the authority section (RFC 2181 §9). Without answers these sections are the
+    /// answer, and stay whole: a referral without addresses leads nowhere (RFC 9471 §3).
+    ///
+    /// Fails for a record that cannot be encoded, and over TCP for one that does not fit. Over UDP the encoder stops at the first record that
+    /// does not fit, and does not look at those behind it.
+    pub fn encode(&self, query: &Query, echo: &Echo, transport: Transport) -> Result<Vec<u8>, EncodeError> {
+        let room = transport.room(query).saturating_sub(echo.signature);
         let mut flags = message::RESPONSE;
         for (set, flag) in [
-            (*authoritative, message::AUTHORITATIVE),
-            (*truncated, message::TRUNCATED),
+            (self.authoritative, message::AUTHORITATIVE),
+            (self.truncated, message::TRUNCATED),
             (query.recursion_desired, message::RECURSION_DESIRED),
         ] {
             flags |= if set { flag } else { 0 };
         }
-        let header = Header {
-            id: query.id,
-            flags,
-            opcode: query.opcode.number(),
-            rcode: code.low(),
-            questions: 1,
-            records: [count(answers)?, count(authorities)?, count(additionals)?.saturating_add(has_opt)],
-        };
-        let mut written = Vec::with_capacity(MIN_UDP.into());
-        header.write(&mut written);
-        let mut encoder = BinEncoder::with_offset(&mut written, message::HEADER as u32);
-        emit_question(&mut encoder, &query.name, query.record_type, query.class.into())?;
-        for record in answers.iter().chain(authorities).chain(additionals) {
-            record.emit(&mut encoder)?;
+        let header = Header::new(query.id, query.opcode.number(), flags, self.code.low());
+        let opt = query.edns.as_ref().map(|edns| opt(edns, self.code, echo));
+        let mut octets = Vec::with_capacity(MIN_UDP.into());
+        let mut writer = Writer::new(&mut octets, room, header, opt);
+        writer.question(&query.name, query.record_type, query.class)?;
+        match self.records_into(&mut writer) {
+            Err(EncodeError::TooLong { .. }) if transport == Transport::Udp => writer.set(message::TRUNCATED),
+            written => written?,
         }
-        if let Some(edns) = &query.edns {
-            opt(edns, *code, echo).write(&mut written);
+        writer.finish();
+        Ok(octets)
+    }
+
+    /// Leaves nothing behind where it fails.
+    fn records_into(&self, writer: &mut Writer<'_>) -> Result<(), EncodeError> {
+        let begin = writer.mark();
+        let optional = !self.answers.is_empty();
+        writer.section(0, &self.answers)?;
+        match writer.section(1, &self.authorities).and_then(|()| writer.section(2, &self.additionals)) {
+            Err(EncodeError::TooLong { .. }) if optional => Ok(()),
+            Err(error) => {
+                writer.back_to(begin);
+                Err(error)
+            }
+            Ok(()) => Ok(()),
         }
-        Ok(written)
     }
 }
 
@@ -165,30 +168,12 @@ pub(crate) fn opt(asked: &Edns, code: ResponseCode, echo: &Echo) -> Opt {
         size: MAX_UDP,
         dnssec_ok: asked.dnssec_ok,
         ecs: asked.ecs,
-        // A cookie of the client alone would say that this server knows no cookies, so there is none.
+        // A response has both cookies or no option (RFC 7873 §4, §5.2).
         cookie: asked.cookie.as_ref().filter(|_| echo.cookie.is_some()).map(with_server),
     };
     // To a resolver that names no network the answer is for all of its clients (RFC 7871 §7.1.2).
     let for_all = asked.ecs.is_none_or(|ecs| ecs.source() == 0) || seeded("scope-zero");
     Opt { edns, rcode: code.high(), scope: if for_all { 0 } else { echo.scope } }
-}
-
-/// A question behind a header.
-pub(crate) fn question(written: &mut Vec<u8>, asked: &Asked) {
-    let mut encoder = BinEncoder::with_offset(written, message::HEADER as u32);
-    emit_question(&mut encoder, &asked.name, asked.record_type, asked.class.into())
-        .expect("a name that was read can be written");
-}
-
-pub(crate) fn emit_question(
-    encoder: &mut BinEncoder<'_>,
-    name: &Name,
-    record_type: RecordType,
-    class: u16,
-) -> Result<(), ProtoError> {
-    name.emit(encoder)?;
-    record_type.emit(encoder)?;
-    encoder.emit_u16(class)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-use crate::{BadReply, Carrier, Reply, message::MAX_MESSAGE, request::Request};
+use crate::{BadReply, Reply, Transport, message::MAX_MESSAGE, request::Request};
 
 /// A request over UDP is sent again after so long: a datagram was lost, or the server is busy.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -23,7 +23,7 @@ pub struct Answered {
     /// What the server said.
     pub reply: Reply,
     /// How the reply came.
-    pub carrier: Carrier,
+    pub transport: Transport,
     /// Octets of the message.
     pub octets: usize,
 }
@@ -44,25 +44,40 @@ pub enum AskError {
 
 /// Sends the request and waits for its reply. Over UDP the request is sent again each second, and over TCP when the reply says that it is
 /// truncated; both within one deadline.
+///
+/// Over UDP the wait goes on after a datagram that cannot be read or believed: an attacker can send one with the server's address, and the
+/// server's own may come behind it (RFC 8945 §5.4). If none comes, the error is that of the last such datagram.
 pub async fn ask(
     server: SocketAddr,
     request: &Request,
-    carrier: Carrier,
+    transport: Transport,
     deadline: Duration,
 ) -> Result<Answered, AskError> {
+    let mut bad = None;
     let asked = async {
-        match carrier {
-            Carrier::Udp => {
-                let answered = over_udp(server, request).await?;
+        match transport {
+            Transport::Udp => {
+                let answered = over_udp(server, request, &mut bad).await?;
                 if answered.reply.truncated { over_tcp(server, request).await } else { Ok(answered) }
             }
-            Carrier::Tcp => over_tcp(server, request).await,
+            Transport::Tcp => over_tcp(server, request).await,
         }
     };
-    timeout(deadline, asked).await.unwrap_or(Err(AskError::Silent(server, deadline)))
+    match timeout(deadline, asked).await {
+        Ok(asked) => asked,
+        Err(_) => Err(match bad {
+            Some(bad) => AskError::Reply(server, bad),
+            None => AskError::Silent(server, deadline),
+        }),
+    }
 }
 
-async fn over_udp(server: SocketAddr, request: &Request) -> Result<Answered, AskError> {
+/// `bad`: why the last datagram that had the request's id is no reply.
+async fn over_udp(
+    server: SocketAddr,
+    request: &Request,
+    bad: &mut Option<BadReply>,
+) -> Result<Answered, AskError> {
     let io = |error| AskError::Io(server, error);
     let any = match server {
         SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -80,10 +95,9 @@ async fn over_udp(server: SocketAddr, request: &Request) -> Result<Answered, Ask
             received = socket.recv(&mut buffer) => {
                 let octets = received.map_err(io)?;
                 match request.read(&buffer[..octets], now()) {
-                    Ok(reply) => return Ok(Answered { reply, carrier: Carrier::Udp, octets }),
-                    // An attacker can send datagrams with the server's address, so such a one does not end the wait.
+                    Ok(reply) => return Ok(Answered { reply, transport: Transport::Udp, octets }),
                     Err(BadReply::Another) => {}
-                    Err(bad) => return Err(AskError::Reply(server, bad)),
+                    Err(error @ (BadReply::Broken | BadReply::Signature(_))) => *bad = Some(error),
                 }
             }
         }
@@ -96,7 +110,7 @@ async fn over_tcp(server: SocketAddr, request: &Request) -> Result<Answered, Ask
     send(&mut stream, request.message()).await.map_err(io)?;
     let message = receive(&mut stream).await.map_err(io)?;
     let reply = request.read(&message, now()).map_err(|bad| AskError::Reply(server, bad))?;
-    Ok(Answered { reply, carrier: Carrier::Tcp, octets: message.len() })
+    Ok(Answered { reply, transport: Transport::Tcp, octets: message.len() })
 }
 
 /// Writes a message with its length before it, in one piece (RFC 7766 §8).

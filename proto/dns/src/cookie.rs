@@ -40,7 +40,7 @@ impl Cookie {
 
 /// What a client's cookie says of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum CookieStatus {
     /// It sent none.
     Absent,
     /// It has no server cookie yet.
@@ -75,19 +75,19 @@ impl Secret {
     }
 
     /// What the cookie of a query says of the client at this address.
-    pub fn judge(&self, cookie: Option<&Cookie>, address: IpAddr, now: u32) -> Standing {
-        let Some(Cookie { client, server }) = cookie else { return Standing::Absent };
+    pub fn judge(&self, cookie: Option<&Cookie>, address: IpAddr, now: u32) -> CookieStatus {
+        let Some(Cookie { client, server }) = cookie else { return CookieStatus::Absent };
         if server.is_empty() {
-            return Standing::OnlyClient;
+            return CookieStatus::OnlyClient;
         }
-        let Ok(server) = <&[u8; OURS]>::try_from(&server[..]) else { return Standing::Bad };
+        let Ok(server) = <&[u8; OURS]>::try_from(&server[..]) else { return CookieStatus::Bad };
         let [version, r0, r1, r2, a, b, c, d, ..] = *server;
         // Differences of times in the arithmetic of RFC 1982.
         let age = now.wrapping_sub(u32::from_be_bytes([a, b, c, d])).cast_signed();
         let in_time = age <= LIFETIME.cast_signed() && age >= -AHEAD.cast_signed();
         let expected = self.with_hash(client, [version, r0, r1, r2, a, b, c, d], address);
         let same = aws_lc_rs::constant_time::verify_slices_are_equal(&expected, server).is_ok();
-        if version == VERSION && in_time && same { Standing::Good } else { Standing::Bad }
+        if version == VERSION && in_time && same { CookieStatus::Good } else { CookieStatus::Bad }
     }
 
     /// A cookie of these eight octets and their hash (RFC 9018 §4.4).
@@ -137,15 +137,15 @@ mod tests {
 
     /// One of the vectors: the query's cookie at a time, and the server cookie of the answer.
     #[track_caller]
-    fn check(secret: &str, address: &str, query: &str, now: u32, standing: Standing, answer: &str) {
+    fn check(secret: &str, address: &str, query: &str, now: u32, status: CookieStatus, answer: &str) {
         let secret = Secret::new(bytes(secret));
         let address = address.parse().unwrap();
         let cookie = Cookie::read(&hex::decode(query).unwrap()).unwrap();
-        assert_eq!(secret.judge(Some(&cookie), address, now), standing);
+        assert_eq!(secret.judge(Some(&cookie), address, now), status);
         let server = secret.make(&cookie.client, address, now);
         assert_eq!(hex::encode(server), answer);
         let shown = Cookie { server: server.to_vec(), ..cookie };
-        assert_eq!(secret.judge(Some(&shown), address, now), Standing::Good);
+        assert_eq!(secret.judge(Some(&shown), address, now), CookieStatus::Good);
     }
 
     #[test]
@@ -156,7 +156,7 @@ mod tests {
             "198.51.100.100",
             "2464c4abcf10c957",
             1_559_731_985,
-            Standing::OnlyClient,
+            CookieStatus::OnlyClient,
             "010000005cf79f111f8130c3eee29480",
         );
         check(
@@ -164,7 +164,7 @@ mod tests {
             "198.51.100.100",
             "2464c4abcf10c957010000005cf79f111f8130c3eee29480",
             1_559_734_385,
-            Standing::Good,
+            CookieStatus::Good,
             "010000005cf7a871d4a564a1442aca77",
         );
         // Its reserved octets are not zero, and part of what is hashed.
@@ -173,26 +173,26 @@ mod tests {
             "203.0.113.203",
             "fc93fc62807ddb8601abcdef5cf78f71a314227b6679ebf5",
             1_559_734_700,
-            Standing::Bad, // 97 minutes old
+            CookieStatus::Bad, // 97 minutes old
             "010000005cf7a9acf73a7810aca2381e",
         );
         let secret = Secret::new(bytes("e5e973e5a6b2a43f48e7dc849e37bfcf"));
         let old = Cookie::read(&bytes::<24>("fc93fc62807ddb8601abcdef5cf78f71a314227b6679ebf5")).unwrap();
         let of = "203.0.113.203".parse().unwrap();
-        assert_eq!(secret.judge(Some(&old), of, 0x5cf7_8f71 + 60), Standing::Good);
+        assert_eq!(secret.judge(Some(&old), of, 0x5cf7_8f71 + 60), CookieStatus::Good);
         // The secret of the server has changed.
         check(
             "445536bcd2513298075a5d379663c962",
             "2001:db8:220:1:59de:d0f4:8769:82b8",
             "22681ab97d52c298010000005cf7c57926556bd0934c72f8",
             1_559_741_961,
-            Standing::Bad,
+            CookieStatus::Bad,
             "010000005cf7c609a6bb79d16625507a",
         );
         let before = Secret::new(bytes("dd3bdf9344b678b185a6f5cb60fca715"));
         let shown = Cookie::read(&bytes::<24>("22681ab97d52c298010000005cf7c57926556bd0934c72f8")).unwrap();
         let of = "2001:db8:220:1:59de:d0f4:8769:82b8".parse().unwrap();
-        assert_eq!(before.judge(Some(&shown), of, 1_559_741_961), Standing::Good);
+        assert_eq!(before.judge(Some(&shown), of, 1_559_741_961), CookieStatus::Good);
     }
 
     #[test]
@@ -201,23 +201,23 @@ mod tests {
         let (home, other) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
         let cookie = Cookie { client: [1; 8], server: secret.make(&[1; 8], home, now).to_vec() };
         let judge = |address, now| secret.judge(Some(&cookie), address, now);
-        for (now, standing) in [
-            (now + LIFETIME, Standing::Good),
-            (now + LIFETIME + 1, Standing::Bad),
-            (now - AHEAD, Standing::Good),
-            (now - AHEAD - 1, Standing::Bad),
+        for (now, status) in [
+            (now + LIFETIME, CookieStatus::Good),
+            (now + LIFETIME + 1, CookieStatus::Bad),
+            (now - AHEAD, CookieStatus::Good),
+            (now - AHEAD - 1, CookieStatus::Bad),
         ] {
-            assert_eq!(judge(home, now), standing, "at {now}");
+            assert_eq!(judge(home, now), status, "at {now}");
         }
-        assert_eq!(judge(other, now), Standing::Bad);
-        assert_eq!(judge("::ffff:192.0.2.1".parse().unwrap(), now), Standing::Good);
-        assert_eq!(secret.judge(None, home, now), Standing::Absent);
-        assert_eq!(Secret::new([8; 16]).judge(Some(&cookie), home, now), Standing::Bad);
+        assert_eq!(judge(other, now), CookieStatus::Bad);
+        assert_eq!(judge("::ffff:192.0.2.1".parse().unwrap(), now), CookieStatus::Good);
+        assert_eq!(secret.judge(None, home, now), CookieStatus::Absent);
+        assert_eq!(Secret::new([8; 16]).judge(Some(&cookie), home, now), CookieStatus::Bad);
         let mut version = cookie.clone();
         version.server[0] = 2;
         let long = Cookie { server: vec![1; 32], ..cookie.clone() };
         for bad in [version, long] {
-            assert_eq!(secret.judge(Some(&bad), home, now), Standing::Bad);
+            assert_eq!(secret.judge(Some(&bad), home, now), CookieStatus::Bad);
         }
     }
 
@@ -225,7 +225,7 @@ mod tests {
     fn a_time_that_wraps_round_is_no_old_one() {
         let (secret, home) = (Secret::new([7; 16]), "192.0.2.1".parse().unwrap());
         let cookie = Cookie { client: [1; 8], server: secret.make(&[1; 8], home, u32::MAX).to_vec() };
-        assert_eq!(secret.judge(Some(&cookie), home, 10), Standing::Good);
+        assert_eq!(secret.judge(Some(&cookie), home, 10), CookieStatus::Good);
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub struct Ecs {
 /// Address families (RFC 7871 §6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Family {
-    /// Some resolvers say so that they name no network. The prefix is 0.
+    /// Some resolvers use this family when they name no network. The prefix is 0.
     None,
     V4,
     V6,
@@ -53,7 +53,7 @@ impl Family {
 }
 
 impl Ecs {
-    /// The network of so many bits that has the address; of all bits where the prefix is greater.
+    /// The network of `address` with this prefix. A prefix that is too long counts as the full length.
     pub fn new(address: IpAddr, prefix: u8) -> Self {
         let mut octets = [0; 16];
         let family = match address {

@@ -4,7 +4,7 @@
 //!
 //! - [`Query`]: bytes → what is asked, or [`Malformed`] with the reply that it gets.
 //! - [`Answer`]: records and a response code → bytes that fit.
-//! - [`cookie`], [`Limiter`]: which clients are who they say, and how many answers a network gets.
+//! - [`cookie`], [`Limiter`]: which clients have shown that their address is theirs, and how many answers a network gets.
 //! - [`tsig`]: signatures with a shared key, of one message and of a chain.
 //! - [`Transfer`], [`notify()`], [`Update`]: between the primary and other name servers.
 //! - [`ask()`]: a client. This module alone does I/O.
@@ -23,14 +23,14 @@ mod notify;
 mod query;
 mod reply;
 mod request;
-mod seeded;
 #[cfg(test)]
 mod testbed;
 mod transfer;
 pub mod tsig;
 mod update;
+mod writer;
 
-pub use answer::{Answer, Carrier, Echo};
+pub use answer::{Answer, Echo, Transport};
 pub use ask::ask;
 pub use cookie::Cookie;
 pub use ecs::Ecs;
@@ -45,5 +45,6 @@ pub use notify::notify;
 pub use query::{Malformed, Opcode, Problem, Query};
 pub use reply::{BadReply, Reply};
 pub use request::{Question, Request};
-pub use transfer::{MAX_TRANSFER_MESSAGE, TooLarge, Transfer};
+pub use transfer::{MAX_TRANSFER_MESSAGE, Transfer};
 pub use update::{Change, Outcome, Prerequisite, Update};
+pub use writer::EncodeError;

@@ -77,7 +77,8 @@ struct Entry {
     at: Duration,
     /// What is left of a second.
     budget: Duration,
-    /// Answers beyond the budget since it was last kept.
+    /// Answers beyond the budget since the entry was made. An answer within the budget does not reset it: slightly above the rate, each answer
+    /// beyond the budget comes behind one within it.
     beyond: u32,
 }
 
@@ -88,7 +89,8 @@ impl Limiter {
     /// A budget of `rate` answers a second, of which one second may be saved up, for about `entries` networks and kinds at a time.
     pub fn new(rate: NonZeroU32, entries: usize) -> Self {
         let sets = entries.div_ceil(WAYS).next_power_of_two();
-        // Which networks share a set is random, so that no attacker can choose his to push out another.
+        // Which networks share a set is random, so an attacker cannot aim at one. To push out a network, and so give it a full budget again,
+        // takes queries from about as many forged networks as there are entries.
         Self { cost: FULL / rate.get(), sets: vec![[None; WAYS]; sets], hasher: RandomState::new() }
     }
 
@@ -100,7 +102,7 @@ impl Limiter {
         entry.at = entry.at.max(now);
         match entry.budget.checked_sub(cost) {
             Some(left) => {
-                (entry.budget, entry.beyond) = (left, 0);
+                entry.budget = left;
                 Verdict::Send
             }
             None => {
@@ -162,6 +164,19 @@ mod tests {
         assert_eq!(judge(150, 2), "-t");
         assert_eq!(judge(60_000, 12), "ssssssssss-t", "no more than a second is saved up");
         assert_eq!(judge(0, 1), "-", "a time that goes back brings nothing");
+    }
+
+    #[test]
+    fn a_little_above_the_rate_every_second_answer_beyond_it_is_truncated() {
+        for interval in [50, 80, 95] {
+            let mut limiter = limiter(RATE, 64);
+            let home = network("192.0.2.1");
+            let mut judge = |turn: u64| verdicts(&mut limiter, home, Kind::Records, turn * interval, 1);
+            let all: String = (0..400).map(&mut judge).collect();
+            let beyond: String = all.chars().filter(|verdict| *verdict != 's').collect();
+            assert!(beyond.len() > 5, "{all}");
+            assert_eq!(beyond, "-t".repeat(beyond.len())[..beyond.len()], "{all}");
+        }
     }
 
     #[test]

@@ -38,6 +38,11 @@ pub(crate) struct Header {
 }
 
 impl Header {
+    /// Of a message without content.
+    pub(crate) fn new(id: u16, opcode: u8, flags: u8, rcode: u8) -> Self {
+        Self { id, flags, opcode, rcode, questions: 0, records: [0; 3] }
+    }
+
     pub(crate) fn read(message: &[u8]) -> Option<Self> {
         let octets: &[u8; HEADER] = message.first_chunk()?;
         let number = |at: usize| u16::from_be_bytes([octets[at], octets[at + 1]]);
@@ -112,8 +117,7 @@ impl<'a> Reader<'a> {
         self.skip_name()?;
         let name = name_at(self.message, at)?;
         // A pointer has two octets, and no name has two: one octet is the root, three the shortest label with it.
-        let plain = name.iter().map(|label| label.len() + 1).sum::<usize>() + 1;
-        if plain != self.at - at {
+        if octets_of(&name) != self.at - at {
             return Err(Broken);
         }
         let record_type = RecordType::from(self.u16()?);
@@ -175,6 +179,11 @@ impl Head {
         let record = Record::read(&mut decoder).map_err(|_| Broken)?;
         if decoder.is_empty() { Ok(record) } else { Err(Broken) }
     }
+}
+
+/// Octets of a name that is not compressed.
+pub(crate) fn octets_of(name: &Name) -> usize {
+    name.iter().map(|label| label.len() + 1).sum::<usize>() + 1
 }
 
 pub(crate) fn name_at(message: &[u8], at: usize) -> Result<Name, Broken> {

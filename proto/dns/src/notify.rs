@@ -10,4 +10,5 @@ use crate::{message, request::Request, tsig::Key};
 pub fn notify(soa: &Record, key: Option<&Key>, now: u64) -> Request {
     let header = (message::NOTIFY, message::AUTHORITATIVE);
     Request::new(header, &soa.name, RecordType::SOA, [std::slice::from_ref(soa), &[]], None, key, now)
+        .expect("a SOA record fits into a message")
 }

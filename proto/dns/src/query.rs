@@ -2,15 +2,15 @@
 
 use hickory_proto::{
     op::ResponseCode,
-    rr::{DNSClass, Name, RecordType},
+    rr::{DNSClass, Name, RData, RecordType},
 };
 
 use crate::{
     Edns, MAX_UDP,
-    answer::question,
-    edns::{self, BadOpt, Opt},
-    message::{self, Asked, Header, Reader},
+    edns::{self, BadOpt, MIN_UDP, Opt},
+    message::{self, Asked, Head, Header, Reader},
     tsig::Signature,
+    writer::Writer,
 };
 
 /// A query or a NOTIFY.
@@ -30,6 +30,8 @@ pub struct Query {
     pub recursion_desired: bool,
     /// `None`: the client knows no EDNS, so the answer has none.
     pub edns: Option<Edns>,
+    /// The serial of the zone that a secondary has, in its IXFR (RFC 1995 §3). `None`: another type, or the secondary names none.
+    pub serial: Option<u32>,
     /// The signature. It counts for nothing before [`tsig::verify`](crate::tsig::verify).
     pub signature: Option<Signature>,
 }
@@ -64,7 +66,7 @@ pub enum Problem {
     /// Neither QUERY nor NOTIFY.
     #[error("opcode {0} is not implemented")]
     Opcode(u8),
-    /// RFC 9619. A message that asks for a cookie alone, and has no question (RFC 7873 §5.4), is not answered either.
+    /// RFC 9619. A query without a question that asks for a cookie (RFC 7873 §5.4) is refused, too.
     #[error("the message has {0} questions, not one")]
     Questions(u16),
     /// Its name ends too early, is too long or is compressed.
@@ -133,7 +135,8 @@ impl Query {
         let opcode = opcode(&header).map_err(|problem| refused(problem, None))?;
         let mut reader = Reader::behind_header(message);
         let asked = reader.question().map_err(|_| refused(Problem::Question, None))?;
-        let meta = Meta::read(&header, message, reader).map_err(|problem| refused(problem, Some(&asked)))?;
+        let meta =
+            Meta::read(&header, &asked, message, reader).map_err(|problem| refused(problem, Some(&asked)))?;
         Ok(Self {
             id: header.id,
             opcode,
@@ -142,8 +145,14 @@ impl Query {
             class: asked.class,
             recursion_desired: header.has(message::RECURSION_DESIRED),
             edns: meta.opt.map(|opt| opt.edns),
+            serial: meta.serial,
             signature: meta.signature,
         })
+    }
+
+    /// Whether a secondary that asks by IXFR has the zone with this serial or a newer one, in the arithmetic of RFC 1982 §3.2.
+    pub fn is_up_to_date(&self, serial: u32) -> bool {
+        self.serial.is_some_and(|theirs| theirs.wrapping_sub(serial).cast_signed() >= 0)
     }
 }
 
@@ -160,16 +169,17 @@ fn opcode(header: &Header) -> Result<Opcode, Problem> {
     if header.questions == 1 { Ok(opcode) } else { Err(Problem::Questions(header.questions)) }
 }
 
-/// The records that are about the message itself.
+/// What records beside the question say of it.
 struct Meta {
+    serial: Option<u32>,
     opt: Option<Opt>,
     signature: Option<Signature>,
 }
 
 impl Meta {
-    /// Reads them behind the question. The data of all other records is skipped.
-    fn read(header: &Header, message: &[u8], mut reader: Reader<'_>) -> Result<Self, Problem> {
-        let mut meta = Self { opt: None, signature: None };
+    /// Reads OPT, TSIG and the SOA of IXFR. The data of all other records is skipped.
+    fn read(header: &Header, asked: &Asked, message: &[u8], mut reader: Reader<'_>) -> Result<Self, Problem> {
+        let mut meta = Self { serial: None, opt: None, signature: None };
         for (section, records) in header.records.into_iter().enumerate() {
             for _ in 0..records {
                 let head = reader.record().map_err(|_| Problem::Records)?;
@@ -188,11 +198,21 @@ impl Meta {
                     meta.opt = Some(opt);
                 } else if record_type == RecordType::TSIG {
                     meta.signature = Some(Signature::read(&head, message).ok_or(Problem::Tsig)?);
+                } else if record_type == RecordType::SOA
+                    && section == 1
+                    && asked.record_type == RecordType::IXFR
+                {
+                    meta.serial = Some(serial(&head, message).ok_or(Problem::Records)?);
                 }
             }
         }
         if reader.at_end() { Ok(meta) } else { Err(Problem::Records) }
     }
+}
+
+fn serial(head: &Head, message: &[u8]) -> Option<u32> {
+    let record = head.record(message).ok()?;
+    if let RData::SOA(soa) = record.data { Some(soa.serial) } else { None }
 }
 
 fn problem_of(bad: BadOpt) -> Problem {
@@ -210,24 +230,20 @@ fn reply(header: &Header, message: &[u8], asked: Option<&Asked>, code: ResponseC
     let records = header.records.iter().map(|count| usize::from(*count)).sum();
     let behind_questions = (0..header.questions).all(|_| reader.question().is_ok());
     let with_opt = behind_questions && edns::is_in(message, &mut reader, records);
-    let echo = Header {
-        id: header.id,
-        flags: message::RESPONSE | header.flags & message::RECURSION_DESIRED,
-        opcode: header.opcode,
-        rcode: code.low(),
-        questions: asked.is_some().into(),
-        records: [0, 0, with_opt.into()],
-    };
-    let mut written = Vec::with_capacity(usize::from(crate::edns::MIN_UDP));
-    echo.write(&mut written);
-    if let Some(asked) = asked {
-        question(&mut written, asked);
-    }
-    if with_opt {
+    let flags = message::RESPONSE | header.flags & message::RECURSION_DESIRED;
+    let opt = with_opt.then(|| {
         let edns = Edns { size: MAX_UDP, dnssec_ok: false, ecs: None, cookie: None };
-        Opt { edns, rcode: code.high(), scope: 0 }.write(&mut written);
+        Opt { edns, rcode: code.high(), scope: 0 }
+    });
+    let mut octets = Vec::with_capacity(MIN_UDP.into());
+    let echo = Header::new(header.id, header.opcode, flags, code.low());
+    let mut writer = Writer::new(&mut octets, MIN_UDP.into(), echo, opt);
+    if let Some(asked) = asked {
+        let written = writer.question(&asked.name, asked.record_type, asked.class);
+        written.expect("a name that was read can be written, and fits");
     }
-    written
+    writer.finish();
+    octets
 }
 
 #[cfg(test)]

@@ -1,17 +1,14 @@
 //! What this node sends: a question, a NOTIFY or an UPDATE, and which replies belong to it.
 
-use hickory_proto::{
-    rr::{DNSClass, Name, Record, RecordType},
-    serialize::binary::{BinEncodable as _, BinEncoder},
-};
+use hickory_proto::rr::{DNSClass, Name, Record, RecordType};
 use rand::Rng as _;
 
 use crate::{
-    BadReply, Edns, Reply,
-    answer::emit_question,
+    BadReply, Edns, EncodeError, Reply,
     edns::Opt,
-    message::{self, Header},
-    tsig::{Key, Transaction},
+    message::{self, Header, MAX_MESSAGE},
+    tsig::{Expected, Key},
+    writer::Writer,
 };
 
 /// A question to a name server.
@@ -38,6 +35,7 @@ impl Question {
         let flags = if self.recursion_desired { message::RECURSION_DESIRED } else { 0 };
         let header = (message::QUERY, flags);
         Request::new(header, &self.name, self.record_type, [&[], &[]], self.edns.as_ref(), key, now)
+            .expect("a question and an OPT record fit into a message")
     }
 }
 
@@ -50,7 +48,7 @@ pub struct Request {
     name: Name,
     record_type: RecordType,
     edns: Option<Edns>,
-    transaction: Option<Transaction>,
+    expected: Option<Expected>,
 }
 
 impl Request {
@@ -63,30 +61,19 @@ impl Request {
         edns: Option<&Edns>,
         key: Option<&Key>,
         now: u64,
-    ) -> Self {
+    ) -> Result<Self, EncodeError> {
         let id = rand::rng().random();
-        let [first, second] = sections.map(|records| records.len() as u16);
-        let header = Header {
-            id,
-            flags,
-            opcode,
-            rcode: 0,
-            questions: 1,
-            records: [first, second, edns.is_some().into()],
-        };
-        let fits = "a request of ours is far smaller than 64 KiB";
         let mut message = Vec::new();
-        header.write(&mut message);
-        let mut encoder = BinEncoder::with_offset(&mut message, message::HEADER as u32);
-        emit_question(&mut encoder, name, record_type, DNSClass::IN.into()).expect(fits);
-        for record in sections.into_iter().flatten() {
-            record.emit(&mut encoder).expect(fits);
+        let room = MAX_MESSAGE - key.map_or(0, Key::room);
+        let opt = edns.map(|edns| Opt { edns: edns.clone(), rcode: 0, scope: 0 });
+        let mut writer = Writer::new(&mut message, room, Header::new(id, opcode, flags, 0), opt);
+        writer.question(name, record_type, DNSClass::IN)?;
+        for (section, records) in sections.into_iter().enumerate() {
+            writer.section(section, records)?;
         }
-        if let Some(edns) = edns {
-            Opt { edns: edns.clone(), rcode: 0, scope: 0 }.write(&mut message);
-        }
-        let transaction = key.map(|key| Transaction::begin(key, &mut message, now));
-        Self { message, id, opcode, name: name.clone(), record_type, edns: edns.cloned(), transaction }
+        writer.finish();
+        let expected = key.map(|key| Expected::begin(key, &mut message, now));
+        Ok(Self { message, id, opcode, name: name.clone(), record_type, edns: edns.cloned(), expected })
     }
 
     /// The octets to send.
@@ -96,11 +83,15 @@ impl Request {
 
     /// Reads a reply. With a key it has to be signed; `now` is in seconds since 1970.
     ///
-    /// After [`BadReply::Another`] go on waiting: the message is not from the server that was asked, or belongs to another question.
+    /// Over UDP go on waiting after an error: anybody can send a datagram with the server's address (RFC 8945 §5.4).
     pub fn read(&self, message: &[u8], now: u64) -> Result<Reply, BadReply> {
         let header = Header::read(message).ok_or(BadReply::Another)?;
         if header.id != self.id || header.opcode != self.opcode || !header.has(message::RESPONSE) {
             return Err(BadReply::Another);
+        }
+        // Before the records are read: without the key nobody can make this client work for them.
+        if let Some(expected) = &self.expected {
+            expected.clone().check(message, now).map_err(BadReply::Signature)?;
         }
         let (reply, asked) = Reply::read(&header, message)?;
         // A server that could not read the question does not repeat it (RFC 2136 §3.8 lets it be left out always).
@@ -108,13 +99,7 @@ impl Request {
         if asked.is_some_and(|asked| !same(asked)) {
             return Err(BadReply::Another);
         }
-        if !self.has_the_options_of(&reply) {
-            return Err(BadReply::Another);
-        }
-        if let Some(transaction) = &self.transaction {
-            transaction.clone().check(message, now).map_err(BadReply::Signature)?;
-        }
-        Ok(reply)
+        if self.has_the_options_of(&reply) { Ok(reply) } else { Err(BadReply::Another) }
     }
 
     /// A server that knows cookies repeats the client's cookie (RFC 7873 §5.3), and a server that knows networks repeats the network
@@ -128,9 +113,9 @@ impl Request {
         cookie && network
     }
 
-    /// For an answer of several messages: checks each signature and covers the one before. `None`: the request has no signature.
-    pub fn transaction(&self) -> Option<Transaction> {
-        self.transaction.clone()
+    /// Checks each message of an answer that has several. `None`: the request has no signature.
+    pub fn expected(&self) -> Option<Expected> {
+        self.expected.clone()
     }
 }
 

@@ -2,38 +2,22 @@
 
 use std::iter;
 
-use hickory_proto::{
-    ProtoError,
-    op::ResponseCode,
-    rr::{Name, Record, RecordType},
-    serialize::binary::BinEncoder,
-};
+use hickory_proto::{op::ResponseCode, rr::Record};
 
 use crate::{
-    Echo, Query,
-    answer::{self, emit_question},
-    message::{self, HEADER, Header},
+    Echo, EncodeError, Query, answer,
+    message::{self, Header},
     tsig::Transaction,
+    writer::Writer,
 };
 
-/// Octets of the largest message of a transfer: a receiver needs no more memory for one, and compression still has names to point to.
+/// Octets of the largest message of a transfer: a receiver needs no more memory for one. hickory compresses the first 120 names of each.
 pub const MAX_TRANSFER_MESSAGE: usize = 32 * 1024;
-
-/// A record that no message of a transfer can hold.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the {record_type} record of {name} does not fit into {MAX_TRANSFER_MESSAGE} octets; make it shorter"
-)]
-pub struct TooLarge {
-    /// Its name.
-    pub name: Name,
-    /// Its type.
-    pub record_type: RecordType,
-}
 
 /// The answer to AXFR, message by message. The zone's SOA is the first and the last record (§2.2).
 ///
-/// It also answers IXFR: a server may always send the whole zone (RFC 1995 §4).
+/// It also answers IXFR over TCP of a secondary with an older serial: a server may send the whole zone (RFC 1995 §4). A secondary that
+/// [is up to date](Query::is_up_to_date) gets [`Answer::soa`](crate::Answer::soa).
 #[derive(Debug)]
 pub struct Transfer<'a> {
     query: &'a Query,
@@ -50,18 +34,21 @@ impl<'a> Transfer<'a> {
         Self { query, soa, records, written: 0, transaction }
     }
 
-    /// The next message, signed at `now`, in seconds since 1970. `None`: that was all.
-    pub fn next(&mut self, now: u64) -> Option<Result<Vec<u8>, TooLarge>> {
-        let left = (self.records.len() + 2).checked_sub(self.written).filter(|left| *left > 0)?;
-        let room = MAX_TRANSFER_MESSAGE - self.transaction.room();
-        Some(match self.write(room) {
-            (_, 0) => {
-                self.written += left; // the receiver sees that the last SOA is missing
-                Err(self.too_large(left))
-            }
-            (message, count) => {
+    /// The next message, signed at `now`, in seconds since 1970. `None`: that was all. An error, such as for a record that no message can
+    /// hold, ends the transfer: the receiver sees that the last SOA is missing, and keeps the zone that it has.
+    pub fn next(&mut self, now: u64) -> Option<Result<Vec<u8>, EncodeError>> {
+        let all = self.records.len() + 2;
+        if self.written == all {
+            return None;
+        }
+        Some(match self.write() {
+            Ok((message, count)) => {
                 self.written += count;
                 Ok(self.transaction.sign(message, now))
+            }
+            Err(error) => {
+                self.written = all;
+                Err(error)
             }
         })
     }
@@ -72,50 +59,32 @@ impl<'a> Transfer<'a> {
         all.skip(self.written)
     }
 
-    fn too_large(&self, left: usize) -> TooLarge {
-        let all = iter::once(self.soa).chain(self.records).chain(iter::once(self.soa));
-        let record = all.rev().nth(left - 1).expect("records are left");
-        TooLarge { name: record.name.clone(), record_type: record.record_type() }
-    }
-
-    /// A message of so many octets at most, and how many records are in it.
-    fn write(&self, room: usize) -> (Vec<u8>, usize) {
+    /// The next message, and how many records are in it: one at least.
+    fn write(&self) -> Result<(Vec<u8>, usize), EncodeError> {
         let first = self.written == 0;
+        let flags = message::RESPONSE
+            | message::AUTHORITATIVE
+            | if self.query.recursion_desired { message::RECURSION_DESIRED } else { 0 };
+        let header = Header::new(self.query.id, message::QUERY, flags, ResponseCode::NoError.low());
         let edns = self.query.edns.as_ref().filter(|_| first);
-        let mut opt = Vec::new();
-        if let Some(edns) = edns {
-            answer::opt(edns, ResponseCode::NoError, &Echo::default()).write(&mut opt);
-        }
-        let mut written = Vec::with_capacity(room);
-        written.resize(HEADER, 0);
-        let mut encoder = BinEncoder::with_offset(&mut written, HEADER as u32);
-        encoder.set_max_size((room - opt.len()) as u16);
+        let opt = edns.map(|edns| answer::opt(edns, ResponseCode::NoError, &Echo::default()));
+        let room = MAX_TRANSFER_MESSAGE - self.transaction.room();
+        let mut octets = Vec::with_capacity(MAX_TRANSFER_MESSAGE);
+        let mut writer = Writer::new(&mut octets, room, header, opt);
         // Only the first message repeats the question (§2.2.1).
         if first {
-            emit_question(&mut encoder, &self.query.name, self.query.record_type, self.query.class.into())
-                .expect("a question fits into a message of a transfer");
+            writer.question(&self.query.name, self.query.record_type, self.query.class)?;
         }
-        let count = match encoder.emit_all(self.left()) {
-            Ok(count) => count,
-            Err(ProtoError::NotAllRecordsWritten { count, .. }) => count,
-            Err(_) => 0,
-        };
-        encoder.trim();
-        written.extend(opt);
-        let header = Header {
-            id: self.query.id,
-            flags: message::RESPONSE
-                | message::AUTHORITATIVE
-                | if self.query.recursion_desired { message::RECURSION_DESIRED } else { 0 },
-            opcode: message::QUERY,
-            rcode: 0,
-            questions: first.into(),
-            records: [count as u16, 0, edns.is_some().into()],
-        };
-        let mut head = Vec::with_capacity(HEADER);
-        header.write(&mut head);
-        written[..HEADER].copy_from_slice(&head);
-        (written, count)
+        let mut count = 0;
+        for record in self.left() {
+            match writer.record(0, record) {
+                Ok(()) => count += 1,
+                Err(EncodeError::TooLong { .. }) if count > 0 => break,
+                Err(error) => return Err(error),
+            }
+        }
+        writer.finish();
+        Ok((octets, count))
     }
 }
 

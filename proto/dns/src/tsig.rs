@@ -1,7 +1,7 @@
 //! Signatures of messages with a shared key (RFC 8945), by HMAC-SHA256.
 //!
 //! A server calls [`verify`] on a query with a [`Signature`], and signs each message of its answer with the [`Transaction`] that it gets.
-//! A client gives its key to a [`Request`](crate::Request), and checks each message of the answer with [`Transaction::check`].
+//! A client gives its key to a [`Request`](crate::Request), and checks each message of the answer with [`Expected::check`].
 //!
 //! In a transaction each signature covers the one before. So no message of a transfer can be left out, repeated or come from another
 //! transfer (§5.3.1).
@@ -9,6 +9,7 @@
 use std::fmt;
 
 use aws_lc_rs::{constant_time::verify_slices_are_equal, hmac};
+use hanse_process::seeded;
 use hickory_proto::{
     op::ResponseCode,
     rr::{
@@ -19,9 +20,8 @@ use hickory_proto::{
 };
 
 use crate::{
-    Answer, Carrier, Echo, Query,
-    message::{HEADER, Head, Header, Reader},
-    seeded::seeded,
+    Answer, Echo, Query, Transport,
+    message::{HEADER, Head, Header, Reader, octets_of},
 };
 
 /// Seconds by which the clocks of the two ends may differ (§10 recommends 300).
@@ -32,6 +32,9 @@ const MAC: usize = 32;
 const SHORTEST_MAC: usize = MAC / 2;
 /// Octets of the shortest secret. Half of what RFC 8945 recommends, and beyond what can be tried out.
 pub const SHORTEST_SECRET: usize = 16;
+/// Octets of the longest name of a key. With it an answer without records fits into the 512 octets that each client takes: 12 of the header,
+/// 259 of the longest question, 63 of an OPT record with a network and a cookie, 71 of a signature without the name.
+pub const LONGEST_NAME: usize = 107;
 
 /// Errors of TSIG (§3).
 const BADSIG: u16 = 16;
@@ -52,25 +55,48 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Why octets are no secret.
+/// Why a name and octets are no key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the secret of TSIG key {name} has {octets} octets; make one of at least {SHORTEST_SECRET}, such as by `openssl rand -base64 32`"
-)]
-pub struct BadSecret {
-    /// Of the key.
-    pub name: Name,
-    /// How many there are.
-    pub octets: usize,
+pub enum KeyError {
+    /// The secret could be tried out.
+    #[error(
+        "the secret of TSIG key {name} has {octets} octets; make one of at least {SHORTEST_SECRET}, such as by `openssl rand -base64 32`"
+    )]
+    ShortSecret {
+        /// Of the key.
+        name: Name,
+        /// How many there are.
+        octets: usize,
+    },
+    /// Signatures would leave no room for answers.
+    #[error("the name of TSIG key {name} has {octets} octets; use one of at most {LONGEST_NAME}")]
+    LongName {
+        /// Of the key.
+        name: Name,
+        /// How many there are in a message.
+        octets: usize,
+    },
 }
 
 impl Key {
     /// A key of this name, which both ends have to spell equally.
-    pub fn new(name: Name, secret: &[u8]) -> Result<Self, BadSecret> {
+    pub fn new(name: Name, secret: &[u8]) -> Result<Self, KeyError> {
         if secret.len() < SHORTEST_SECRET {
-            return Err(BadSecret { name, octets: secret.len() });
+            return Err(KeyError::ShortSecret { name, octets: secret.len() });
+        }
+        let octets = octets_of(&name);
+        if octets > LONGEST_NAME {
+            return Err(KeyError::LongName { name, octets });
         }
         Ok(Self { name, secret: hmac::Key::new(hmac::HMAC_SHA256, secret) })
+    }
+
+    /// Octets that a signature takes in a message.
+    pub(crate) fn room(&self) -> usize {
+        let tsig = without_mac(TsigAlgorithm::HmacSha256, 0, 0, 0).set_mac(vec![0; MAC]);
+        let mut record = vec![0; HEADER];
+        attach(&mut record, &self.name, &tsig);
+        record.len() - HEADER
     }
 
     /// By this name both ends know the key.
@@ -93,7 +119,7 @@ impl Key {
     }
 }
 
-/// What of a TSIG record its MAC covers.
+/// The fields of a TSIG record that its MAC covers.
 enum Covered<'a> {
     /// All variables (§4.3.3).
     All(&'a Name, &'a TSIG),
@@ -152,7 +178,7 @@ impl Signature {
         signed
     }
 
-    /// Whether the MAC, or the part of it that is there, is that of the message.
+    /// Whether the MAC fits the message. A truncated MAC is compared with the beginning of the whole one.
     fn holds(&self, key: &Key, before: Option<&[u8]>, message: &[u8], first: bool) -> bool {
         let covered = match first {
             true => Covered::All(&self.key, &self.tsig),
@@ -180,29 +206,41 @@ pub fn verify(
     key: Option<&Key>,
     now: u64,
 ) -> Result<Transaction, Refused> {
-    let Some(key) = key.filter(|key| signature.is_of(key)) else {
-        return Err(Refused::UnknownKey(signature.key.clone()));
-    };
+    let refused = |refusal, answered| Err(Refused { refusal, answered });
     let tsig = &signature.tsig;
+    let unsigned = |error| Answered::Unsigned(signature.key.clone(), tsig.algorithm.clone(), error);
+    let Some(key) = key.filter(|key| signature.is_of(key)) else {
+        return refused(Refusal::UnknownKey(signature.key.clone()), unsigned(BADKEY));
+    };
     if !(SHORTEST_MAC..=MAC).contains(&tsig.mac.len()) {
-        return Err(Refused::BadLength);
+        return refused(Refusal::BadLength, Answered::Nothing);
     }
     if !signature.holds(key, None, message, true) {
-        return Err(Refused::BadSignature(signature.key.clone()));
+        return refused(Refusal::BadSignature(signature.key.clone()), unsigned(BADSIG));
     }
-    let transaction = Transaction { key: key.clone(), before: tsig.mac.clone(), id: tsig.oid, first: true };
+    let chain = Chain { key: key.clone(), before: tsig.mac.clone(), id: tsig.oid, first: true };
     if !signature.in_time(now) {
-        return Err(Refused::BadTime(transaction, tsig.time));
+        return refused(Refusal::BadTime(tsig.time), Answered::Late(chain, tsig.time));
     }
     if tsig.mac.len() < MAC {
-        return Err(Refused::Truncated(transaction));
+        return refused(Refusal::Truncated, Answered::Short(chain));
     }
-    Ok(transaction)
+    Ok(Transaction(chain))
 }
 
-/// Why a signed query is refused. It is answered with [`Refused::reply`], and not otherwise.
+/// A signed query that is refused. It is answered with [`Refused::reply`], and not otherwise.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum Refused {
+#[error("{refusal}")]
+pub struct Refused {
+    /// Why it is refused.
+    pub refusal: Refusal,
+    /// What the reply has for a TSIG record. It is private, so that nobody signs anything else with it.
+    answered: Answered,
+}
+
+/// Why a signed query is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
     /// §5.2.1.
     #[error("no key {0} for HMAC-SHA256 is known here")]
     UnknownKey(Name),
@@ -213,46 +251,59 @@ pub enum Refused {
     #[error("the signature is not that of key {0} for this message")]
     BadSignature(Name),
     /// §5.2.3. The time is the client's.
-    #[error("the message was signed at {1}, which is not within {FUDGE} s of this node's clock")]
-    BadTime(Transaction, u64),
+    #[error("the message was signed at {0}, which is not within {FUDGE} s of this node's clock")]
+    BadTime(u64),
     /// §5.2.4.
     #[error("the MAC is truncated; whole ones are accepted only")]
-    Truncated(Transaction),
+    Truncated,
+}
+
+#[derive(Debug, Clone)]
+enum Answered {
+    /// FORMERR without a record.
+    Nothing,
+    /// The key and algorithm of the query, and an error.
+    Unsigned(Name, TsigAlgorithm, u16),
+    /// BADTIME for a client that has the key, with its own time.
+    Late(Chain, u64),
+    /// BADTRUNC for a client that has the key.
+    Short(Chain),
 }
 
 impl Refused {
     /// The reply: NOTAUTH with the error of TSIG. It is signed if the client has shown that it has the key (§5.3.2).
+    ///
+    /// A reply that is longer than the client takes becomes FORMERR: two names of 255 octets for key and algorithm need 600 octets.
     pub fn reply(self, query: &Query, now: u64) -> Vec<u8> {
-        let code = match self {
-            Self::BadLength => ResponseCode::FormErr,
-            Self::UnknownKey(_) | Self::BadSignature(_) | Self::BadTime(..) | Self::Truncated(_) => {
-                ResponseCode::NotAuth
-            }
+        let bare = |code| {
+            let encoded = Answer::error(code).encode(query, &Echo::default(), Transport::Udp);
+            encoded.expect("an answer without records fits, and has none that cannot be encoded")
         };
-        let mut reply = Answer::error(code).encode(query, &Echo::default(), Carrier::Udp);
-        match self {
-            Self::BadLength => {}
-            Self::UnknownKey(name) => attach(&mut reply, &name, &without_mac(query.id, now, BADKEY)),
-            Self::BadSignature(name) => attach(&mut reply, &name, &without_mac(query.id, now, BADSIG)),
-            Self::BadTime(mut transaction, theirs) => {
-                // The client's own time, so that it can check the signature, and ours beside it.
-                let mut tsig = without_mac(transaction.id, theirs, BADTIME);
-                tsig.other = now.to_be_bytes()[2..].to_vec();
-                transaction.attach(&mut reply, tsig);
+        let mut reply = bare(ResponseCode::NotAuth);
+        match self.answered {
+            Answered::Nothing => return bare(ResponseCode::FormErr),
+            Answered::Unsigned(key, algorithm, error) => {
+                attach(&mut reply, &key, &without_mac(algorithm, query.id, now, error));
             }
-            Self::Truncated(mut transaction) => {
-                let tsig = without_mac(transaction.id, now, BADTRUNC);
-                transaction.attach(&mut reply, tsig);
+            Answered::Late(mut chain, theirs) => {
+                // The client's own time, so that it can check the signature, and ours beside it.
+                let mut tsig = without_mac(TsigAlgorithm::HmacSha256, chain.id, theirs, BADTIME);
+                tsig.other = now.to_be_bytes()[2..].to_vec();
+                chain.attach(&mut reply, tsig);
+            }
+            Answered::Short(mut chain) => {
+                let tsig = without_mac(TsigAlgorithm::HmacSha256, chain.id, now, BADTRUNC);
+                chain.attach(&mut reply, tsig);
             }
         }
-        reply
+        if reply.len() <= Transport::Udp.room(query) { reply } else { bare(ResponseCode::FormErr) }
     }
 }
 
 /// The data of a TSIG record without a MAC. `error` is 0 where there is none.
-fn without_mac(id: u16, time: u64, error: u16) -> TSIG {
+fn without_mac(algorithm: TsigAlgorithm, id: u16, time: u64, error: u16) -> TSIG {
     let error = (error != 0).then(|| error.into());
-    TSIG::new(TsigAlgorithm::HmacSha256, time, FUDGE, Vec::new(), id, error, Vec::new())
+    TSIG::new(algorithm, time, FUDGE, Vec::new(), id, error, Vec::new())
 }
 
 /// Puts a record at the end of a message.
@@ -273,9 +324,9 @@ fn attach(message: &mut Vec<u8>, key: &Name, tsig: &TSIG) {
     records.copy_from_slice(&count.to_be_bytes());
 }
 
-/// A query with its answer, which may have several messages. Each signature covers the one before it.
+/// The messages of a transaction, of which each signature covers the one before.
 #[derive(Debug, Clone)]
-pub struct Transaction {
+struct Chain {
     key: Key,
     /// The MAC of the message before.
     before: Vec<u8>,
@@ -285,29 +336,7 @@ pub struct Transaction {
     first: bool,
 }
 
-impl Transaction {
-    /// Signs a client's message.
-    pub(crate) fn begin(key: &Key, message: &mut Vec<u8>, now: u64) -> Self {
-        let id = u16::from_be_bytes([message[0], message[1]]);
-        let tsig = without_mac(id, now, 0);
-        let mac = key.mac(None, message, &Covered::All(&key.name, &tsig));
-        attach(message, &key.name, &tsig.set_mac(mac.to_vec()));
-        Self { key: key.clone(), before: mac.to_vec(), id, first: true }
-    }
-
-    /// Octets that a signature takes in a message.
-    pub fn room(&self) -> usize {
-        let mut record = vec![0; HEADER];
-        attach(&mut record, &self.key.name, &without_mac(0, 0, 0).set_mac(vec![0; MAC]));
-        record.len() - HEADER
-    }
-
-    /// Signs the next message of the answer. `now` is in seconds since 1970.
-    pub fn sign(&mut self, mut message: Vec<u8>, now: u64) -> Vec<u8> {
-        self.attach(&mut message, without_mac(self.id, now, 0));
-        message
-    }
-
+impl Chain {
     fn attach(&mut self, message: &mut Vec<u8>, tsig: TSIG) {
         let covered = match self.first {
             true => Covered::All(&self.key.name, &tsig),
@@ -320,21 +349,55 @@ impl Transaction {
             self.before = mac.to_vec();
         }
     }
+}
+
+/// At the server: a query that was verified. [`verify`] alone makes one.
+#[derive(Debug, Clone)]
+pub struct Transaction(Chain);
+
+impl Transaction {
+    /// Octets that a signature takes in a message.
+    pub fn room(&self) -> usize {
+        self.0.key.room()
+    }
+
+    /// Signs the next message of the answer. `now` is in seconds since 1970.
+    pub fn sign(&mut self, mut message: Vec<u8>, now: u64) -> Vec<u8> {
+        let tsig = without_mac(TsigAlgorithm::HmacSha256, self.0.id, now, 0);
+        self.0.attach(&mut message, tsig);
+        message
+    }
+}
+
+/// At the client: the answer to a request that was signed. It signs nothing.
+#[derive(Debug, Clone)]
+pub struct Expected(Chain);
+
+impl Expected {
+    /// Signs a client's message.
+    pub(crate) fn begin(key: &Key, message: &mut Vec<u8>, now: u64) -> Self {
+        let id = u16::from_be_bytes([message[0], message[1]]);
+        let tsig = without_mac(TsigAlgorithm::HmacSha256, id, now, 0);
+        let mac = key.mac(None, message, &Covered::All(&key.name, &tsig));
+        attach(message, &key.name, &tsig.set_mac(mac.to_vec()));
+        Self(Chain { key: key.clone(), before: mac.to_vec(), id, first: true })
+    }
 
     /// Checks the next message of the answer, each of which has to be signed. Afterwards the message may be believed.
     pub fn check(&mut self, message: &[u8], now: u64) -> Result<(), BadSignature> {
+        let chain = &mut self.0;
         let signature = last_record(message).ok_or(BadSignature::Unsigned)?;
         let said = signature.tsig.error.map_or(0, u16::from);
         if signature.tsig.mac.is_empty() && said != 0 {
             return Err(BadSignature::Refused(said));
         }
-        if !signature.is_of(&self.key) || signature.tsig.mac.len() != MAC {
+        if !signature.is_of(&chain.key) || signature.tsig.mac.len() != MAC {
             return Err(BadSignature::Other);
         }
-        if !signature.holds(&self.key, Some(&self.before), message, self.first) {
+        if !signature.holds(&chain.key, Some(&chain.before), message, chain.first) {
             return Err(BadSignature::Other);
         }
-        (self.before, self.first) = (signature.tsig.mac.clone(), false);
+        (chain.before, chain.first) = (signature.tsig.mac.clone(), false);
         if said != 0 {
             return Err(BadSignature::Refused(said));
         }

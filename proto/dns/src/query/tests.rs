@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    Answer, Carrier, Echo, Ecs,
+    Answer, Echo, Ecs, Transport,
     testbed::{QUESTION, Raw, decoded, record},
 };
 
@@ -167,8 +167,29 @@ fn what_a_query_says() {
     let soa = record(b"\xc0\x0c", 6, 1, 30, b"\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
     let notify = Raw { flags: [4 << 3 | 4, 0], ..Raw::query() }.with(1, &soa).read();
     assert_eq!((notify.opcode, notify.recursion_desired), (Opcode::Notify, false));
-    let ixfr = Raw { body: b"\x04test\0\0\xfb\0\x01".to_vec(), ..Raw::query() }.with(2, &soa).read();
-    assert_eq!(ixfr.record_type, RecordType::IXFR);
+    assert_eq!(notify.serial, None);
+}
+
+#[test]
+fn the_serial_of_ixfr_of_rfc_1995_section_3() {
+    let ixfr = || Raw { flags: [0, 0], body: b"\x04test\0\0\xfb\0\x01".to_vec(), ..Raw::query() };
+    let soa = |serial: u32| {
+        let data = [&[0, 0][..], &serial.to_be_bytes(), &[0; 16]].concat();
+        record(b"\xc0\x0c", 6, 1, 30, &data)
+    };
+    let read = ixfr().with(2, &soa(7)).read();
+    assert_eq!((read.record_type, read.serial), (RecordType::IXFR, Some(7)));
+    assert_eq!(ixfr().read().serial, None, "it names none");
+    assert!(!ixfr().read().is_up_to_date(7));
+    assert_eq!(ixfr().with(1, &soa(7)).read().serial, None, "of another section");
+    assert_eq!(Raw::query().with(2, &soa(7)).read().serial, None, "of another type");
+    for (theirs, ours, up_to_date) in
+        [(7, 7, true), (8, 7, true), (6, 7, false), (u32::MAX, 1, false), (1, u32::MAX, true)]
+    {
+        assert_eq!(ixfr().with(2, &soa(theirs)).read().is_up_to_date(ours), up_to_date, "{theirs} of {ours}");
+    }
+    let short = record(b"\xc0\x0c", 6, 1, 30, &[0; 21]);
+    refused(&ixfr().with(2, &short).bytes(), Problem::Records, Some("FormErr test."));
 }
 
 fn whole() -> Vec<u8> {
@@ -181,7 +202,7 @@ fn holds(message: &[u8]) -> Result<(), TestCaseError> {
     match Query::read(message) {
         Ok(query) => {
             let echo = Echo { scope: 0, cookie: Some([1; 16]), signature: 0 };
-            let answer = Answer::records(vec![]).encode(&query, &echo, Carrier::Udp);
+            let answer = Answer::records(vec![]).encode(&query, &echo, Transport::Udp).unwrap();
             let length = query.name.iter().map(|label| label.len() + 1).sum::<usize>() + 5;
             prop_assert_eq!(&answer[12..12 + length], &message[12..12 + length]);
             prop_assert_eq!(&answer[..2], &message[..2]);
@@ -189,7 +210,7 @@ fn holds(message: &[u8]) -> Result<(), TestCaseError> {
             prop_assert_eq!(read.op_code, OpCode::from_u8(query.opcode.number()));
             let edns = read.edns.is_some();
             prop_assert_eq!(edns, query.edns.is_some());
-            prop_assert!(answer.len() <= Carrier::Udp.room(&query));
+            prop_assert!(answer.len() <= Transport::Udp.room(&query));
             if let Some(key) = query.signature {
                 let refused = crate::tsig::verify(message, &key, None, 0).map(drop);
                 prop_assert!(refused.is_err());

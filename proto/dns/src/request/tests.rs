@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    Answer, Carrier, Cookie, Echo, Ecs, Query, RData, ResponseCode, absolute,
+    Answer, Cookie, Echo, Ecs, Query, RData, ResponseCode, Transport, absolute,
     rdata::{A, TXT},
 };
 
@@ -26,7 +26,7 @@ fn answer(request: &Request) -> (Answer, Query) {
 fn reply(request: &Request, change: impl FnOnce(&mut Query)) -> Vec<u8> {
     let (answer, mut query) = answer(request);
     change(&mut query);
-    answer.encode(&query, &Echo { scope: 20, cookie: Some([7; 16]), signature: 0 }, Carrier::Udp)
+    answer.encode(&query, &Echo { scope: 20, cookie: Some([7; 16]), signature: 0 }, Transport::Udp).unwrap()
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn codes_beyond_four_bits() {
     let request = request();
     let (_, query) = answer(&request);
     for code in [ResponseCode::BADVERS, ResponseCode::BADCOOKIE, ResponseCode::Refused] {
-        let message = Answer::error(code).encode(&query, &Echo::default(), Carrier::Udp);
+        let message = Answer::error(code).encode(&query, &Echo::default(), Transport::Udp).unwrap();
         assert_eq!(request.read(&message, 0).unwrap().code, code);
     }
 }

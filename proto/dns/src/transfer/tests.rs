@@ -3,19 +3,19 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    absolute,
-    testbed::{Raw, a, decoded, soa},
-    tsig::{Key, verify},
+    Answer, RecordType, Transport, absolute,
+    testbed::{Raw, a, decoded, record, soa},
+    tsig::{Expected, Key, verify},
 };
 
 const NOW: u64 = 1_000_000;
 
 /// Transfers the zone, and checks each message as the secondary does. The lengths of the messages, and the records.
-fn transferred(records: &[Record], edns: bool) -> Result<(Vec<usize>, Vec<Record>), TooLarge> {
+fn transferred(records: &[Record], edns: bool) -> Result<(Vec<usize>, Vec<Record>), EncodeError> {
     let key = Key::new(absolute("to-bind").unwrap(), &[1; 32]).unwrap();
     let axfr = Raw { flags: [0, 0], body: b"\x04Test\0\0\xfc\0\x01".to_vec(), ..Raw::query() };
     let mut message = if edns { axfr.with_opt(4096, 0, &[]) } else { axfr }.bytes();
-    let mut client = Transaction::begin(&key, &mut message, NOW);
+    let mut client = Expected::begin(&key, &mut message, NOW);
     let query = Query::read(&message).unwrap();
     let server = verify(&message, query.signature.as_ref().unwrap(), Some(&key), NOW).unwrap();
     let soa = soa(60, 30);
@@ -67,16 +67,43 @@ fn a_large_zone_comes_in_full_messages() {
 }
 
 #[test]
+fn a_secondary_that_is_up_to_date_gets_the_soa_alone() {
+    let body = b"\x04Test\0\0\xfb\0\x01".to_vec();
+    let theirs = [&[0, 0, 0, 0, 0, 7][..], &[0; 16]].concat();
+    let ixfr =
+        Raw { flags: [0, 0], body, ..Raw::query() }.with(2, &record(b"\xc0\x0c", 6, 1, 0, &theirs)).read();
+    let soa = soa(60, 30);
+    let RData::SOA(data) = &soa.data else { panic!("{soa}") };
+    assert!(ixfr.is_up_to_date(data.serial) && !ixfr.is_up_to_date(data.serial + 1));
+    for transport in [Transport::Udp, Transport::Tcp] {
+        let bytes = Answer::soa(&soa).encode(&ixfr, &Echo::default(), transport).unwrap();
+        let read = decoded(&bytes);
+        assert_eq!((read.queries[0].query_type(), read.authoritative), (RecordType::IXFR, true));
+        assert_eq!((&read.answers[..], read.authorities.len()), (&[soa.clone()][..], 0));
+    }
+}
+
+#[test]
 fn a_record_that_fits_into_no_message_is_named() {
     // 127 strings of 256 octets, and what is around them.
     let (lengths, received) = transferred(&[text("a.test", 100), text("b.test", 127)], false).unwrap();
     assert_eq!((lengths.len(), received.len()), (2, 2));
-    let error =
-        transferred(&[a("a.test", 30, 1), text("b.test", 128), a("c.test", 30, 1)], true).unwrap_err();
+    let zone = [a("a.test", 30, 1), text("b.test", 128), a("c.test", 30, 1)];
+    let error = transferred(&zone, true).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the TXT record of b.test. does not fit into 32768 octets; make it shorter"
+        "the TXT record of b.test., behind the records before it, does not fit into 32688 octets; use fewer or shorter records"
     );
+}
+
+#[test]
+fn a_record_that_cannot_be_encoded_is_named_with_its_reason() {
+    let long = RData::TXT(TXT::new(vec!["x".repeat(256)]));
+    let record = Record::from_rdata(absolute("b.test").unwrap(), 30, long);
+    let error = transferred(&[a("a.test", 30, 1), record, a("c.test", 30, 1)], false).unwrap_err();
+    assert_eq!(error.to_string(), "cannot encode the TXT record of b.test.");
+    let source = std::error::Error::source(&error).unwrap();
+    assert_eq!(source.to_string(), "char data length exceeds 255: 256");
 }
 
 proptest! {

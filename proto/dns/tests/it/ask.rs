@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use hanse_dns_wire::{
-    BadReply, Carrier, Cookie, Ecs, Edns, Question, RecordType, ResponseCode, ask,
+    BadReply, Cookie, Ecs, Edns, Question, RecordType, ResponseCode, Transport, ask,
     ask::{Answered, AskError, receive, send},
     tsig::{BadSignature, Key},
 };
@@ -19,7 +19,7 @@ fn edns() -> Edns {
 }
 
 async fn asked(server: SocketAddr, question: &Question, key: Option<&Key>) -> Result<Answered, AskError> {
-    ask(server, &question.request(key, now()), Carrier::Udp, DEADLINE).await
+    ask(server, &question.request(key, now()), Transport::Udp, DEADLINE).await
 }
 
 #[tokio::test]
@@ -27,7 +27,7 @@ async fn an_answer_over_udp() {
     let server = Zone::new(0).serve().await;
     let answered =
         asked(server.address, &Question::new(name("Orders.TEST"), RecordType::A), None).await.unwrap();
-    assert_eq!((answered.carrier, answered.reply.code), (Carrier::Udp, ResponseCode::NoError));
+    assert_eq!((answered.transport, answered.reply.code), (Transport::Udp, ResponseCode::NoError));
     assert!(answered.reply.authoritative && answered.reply.edns.is_none());
     assert_eq!(answered.reply.answers.len(), 2);
     assert!(answered.reply.answers[0].name.eq_case(&name("Orders.TEST")), "the case is kept");
@@ -41,7 +41,7 @@ async fn a_truncated_answer_is_asked_for_over_tcp() {
     let server = Zone::new(0).serve().await;
     let question = Question::new(name("many.test"), RecordType::A);
     let answered = asked(server.address, &question, None).await.unwrap();
-    assert_eq!((answered.carrier, answered.reply.answers.len()), (Carrier::Tcp, 100));
+    assert_eq!((answered.transport, answered.reply.answers.len()), (Transport::Tcp, 100));
     assert!(!answered.reply.truncated && answered.octets > 1232);
 }
 
@@ -81,14 +81,15 @@ async fn signed_answers() {
         (Key::new(name("to-bind"), &[9; 32]).unwrap(), 16),
         (Key::new(name("unknown"), &[9; 32]).unwrap(), 17),
     ] {
-        let refused = asked(server.address, &question, Some(&wrong)).await.unwrap_err();
+        let signed = question.request(Some(&wrong), now());
+        let refused = ask(server.address, &signed, Transport::Tcp, DEADLINE).await.unwrap_err();
         let AskError::Reply(_, BadReply::Signature(BadSignature::Refused(found))) = refused else {
             panic!("{refused}")
         };
         assert_eq!(found, error);
     }
     let late = question.request(Some(&key()), now() - 1_000);
-    let refused = ask(server.address, &late, Carrier::Tcp, DEADLINE).await.unwrap_err();
+    let refused = ask(server.address, &late, Transport::Tcp, DEADLINE).await.unwrap_err();
     assert!(
         matches!(refused, AskError::Reply(_, BadReply::Signature(BadSignature::Refused(18)))),
         "{refused}"
@@ -99,19 +100,19 @@ async fn signed_answers() {
 async fn a_transfer_in_several_messages() {
     let server = Zone::new(5_000).serve().await;
     let request = Question::new(name("test"), RecordType::AXFR).request(Some(&key()), now());
-    let mut transaction = request.transaction().unwrap();
+    let mut expected = request.expected().unwrap();
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     send(&mut stream, request.message()).await.unwrap();
     let (mut messages, mut records) = (0, 0);
     while records < 5_000 + 104 + 2 {
         let message = tokio::time::timeout(DEADLINE, receive(&mut stream)).await.unwrap().unwrap();
-        transaction.check(&message, now()).unwrap();
+        expected.check(&message, now()).unwrap();
         messages += 1;
         records += usize::from(u16::from_be_bytes([message[6], message[7]]));
     }
     assert!(messages > 2, "{messages} messages");
     let unsigned = Question::new(name("test"), RecordType::AXFR).request(None, 0);
-    let refused = ask(server.address, &unsigned, Carrier::Tcp, DEADLINE).await.unwrap();
+    let refused = ask(server.address, &unsigned, Transport::Tcp, DEADLINE).await.unwrap();
     assert_eq!(refused.reply.code, ResponseCode::Refused);
 }
 
@@ -134,13 +135,20 @@ async fn datagrams_that_are_no_reply_are_passed_over_and_a_lost_one_is_sent_agai
             changed[at] ^= by;
             changed
         };
-        // Another id, another opcode, another name, another type, the query itself, and what is no message.
-        for other in [change(0, 1), change(2, 0x20), change(14, 1), change(25, 1), query, vec![1, 2]] {
+        let mut bare = reply[..12].to_vec();
+        bare[4..12].fill(0);
+        let counted = change(7, 0x40);
+        // Another id, another opcode, another name, another type, the query itself, what is no message, a header alone, and records that are
+        // not there.
+        for other in
+            [change(0, 1), change(2, 0x20), change(14, 1), change(25, 1), query, vec![1, 2], bare, counted]
+        {
             socket.send_to(&other, client).await.unwrap();
         }
         socket.send_to(reply, client).await.unwrap();
     });
-    let answered = asked(address, &Question::new(name("orders.test"), RecordType::A), None).await.unwrap();
+    let question = Question::new(name("orders.test"), RecordType::A);
+    let answered = asked(address, &question, Some(&key())).await.unwrap();
     assert_eq!(answered.reply.answers.len(), 2);
     between.await.unwrap();
 }
@@ -151,11 +159,11 @@ async fn servers_that_do_not_answer() {
     let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = silent.local_addr().unwrap();
     let short = Duration::from_millis(50);
-    let error = ask(address, &request, Carrier::Udp, short).await.unwrap_err();
+    let error = ask(address, &request, Transport::Udp, short).await.unwrap_err();
     assert!(matches!(error, AskError::Silent(server, _) if server == address), "{error}");
     drop(silent);
-    for carrier in [Carrier::Udp, Carrier::Tcp] {
-        let error = ask(address, &request, carrier, DEADLINE).await.unwrap_err();
+    for transport in [Transport::Udp, Transport::Tcp] {
+        let error = ask(address, &request, transport, DEADLINE).await.unwrap_err();
         assert!(matches!(error, AskError::Io(..)), "{error}");
     }
     // Over TCP only the server can send, so a message that is no reply ends the wait. So does a connection that ends early.
@@ -168,24 +176,53 @@ async fn servers_that_do_not_answer() {
             tokio::io::AsyncWriteExt::write_all(&mut stream, reply).await.unwrap();
         }
     });
-    let error = ask(address, &request, Carrier::Tcp, DEADLINE).await.unwrap_err();
+    let error = ask(address, &request, Transport::Tcp, DEADLINE).await.unwrap_err();
     assert!(matches!(error, AskError::Reply(_, BadReply::Another)), "{error}");
-    let error = ask(address, &request, Carrier::Tcp, DEADLINE).await.unwrap_err();
+    let error = ask(address, &request, Transport::Tcp, DEADLINE).await.unwrap_err();
     assert!(matches!(error, AskError::Io(..)), "{error}");
     serving.await.unwrap();
 }
 
-#[tokio::test]
-async fn a_reply_that_cannot_be_read() {
+/// Each request gets one reply, which is changed like this. The error is that of the reply, once the deadline has passed.
+async fn no_better_reply(change: fn(&mut Vec<u8>), key: Option<&Key>) -> BadReply {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
     let serving = tokio::spawn(async move {
         let mut buffer = vec![0; 512];
-        let (octets, client) = socket.recv_from(&mut buffer).await.unwrap();
-        (buffer[2], buffer[7]) = (0x84, 1); // one record, which is not there
-        socket.send_to(&buffer[..octets], client).await.unwrap();
+        loop {
+            let (octets, client) = socket.recv_from(&mut buffer).await.unwrap();
+            let mut reply = buffer[..octets].to_vec();
+            reply[2] = 0x84;
+            change(&mut reply);
+            socket.send_to(&reply, client).await.unwrap();
+        }
     });
-    let error = asked(address, &Question::new(name("orders.test"), RecordType::A), None).await.unwrap_err();
-    assert!(matches!(error, AskError::Reply(_, BadReply::Broken)), "{error}");
-    serving.await.unwrap();
+    let request = Question::new(name("orders.test"), RecordType::A).request(key, now());
+    // On a busy machine the reply may come behind a short deadline.
+    for deadline in [100, 400, 1_600, 6_400, 25_600].map(Duration::from_millis) {
+        match ask(address, &request, Transport::Udp, deadline).await.unwrap_err() {
+            AskError::Silent(..) => {}
+            AskError::Reply(_, bad) => {
+                serving.abort();
+                return bad;
+            }
+            AskError::Io(_, error) => panic!("{error}"),
+        }
+    }
+    panic!("no reply came");
+}
+
+#[tokio::test]
+async fn the_last_reply_that_is_not_taken_is_the_error() {
+    let record_that_is_not_there = |reply: &mut Vec<u8>| reply[7] = 1;
+    assert_eq!(no_better_reply(record_that_is_not_there, None).await, BadReply::Broken);
+    // The signature is looked for before the records are read.
+    let unsigned = BadReply::Signature(BadSignature::Unsigned);
+    assert_eq!(no_better_reply(record_that_is_not_there, Some(&key())).await, unsigned);
+    let bare = |reply: &mut Vec<u8>| {
+        reply.truncate(12);
+        reply[4..12].fill(0);
+    };
+    assert_eq!(no_better_reply(bare, Some(&key())).await, unsigned);
+    assert_eq!(no_better_reply(|_| {}, Some(&key())).await, BadReply::Signature(BadSignature::Other));
 }

@@ -7,9 +7,10 @@ use std::{
 };
 
 use hanse_dns_wire::{
-    Answer, Carrier, Echo, Name, Opcode, Query, RData, Record, RecordType, ResponseCode, Transfer, absolute,
+    Answer, Echo, Name, Opcode, Query, RData, Record, RecordType, ResponseCode, Transfer, Transport,
+    absolute,
     ask::{receive, send},
-    cookie::{self, Standing},
+    cookie::{self, CookieStatus},
     rdata::{A, SOA},
     tsig::{Key, Transaction, verify},
 };
@@ -96,7 +97,7 @@ impl Zone {
     }
 
     /// All messages of the answer.
-    fn answers(&self, message: &[u8], client: IpAddr, carrier: Carrier) -> Vec<Vec<u8>> {
+    fn answers(&self, message: &[u8], client: IpAddr, transport: Transport) -> Vec<Vec<u8>> {
         let query = match Query::read(message) {
             Ok(query) => query,
             Err(malformed) => return malformed.reply.into_iter().collect(),
@@ -111,18 +112,23 @@ impl Zone {
             Err(refused) => return vec![refused.reply(&query, now())],
         };
         let is_transfer = matches!(query.record_type, RecordType::AXFR | RecordType::IXFR);
-        if let Some(transaction) = transaction.clone().filter(|_| is_transfer && carrier == Carrier::Tcp) {
+        let RData::SOA(soa) = &self.soa.data else { panic!("{}", self.soa) };
+        let by_transfer = is_transfer && transport == Transport::Tcp && !query.is_up_to_date(soa.serial);
+        if let Some(transaction) = transaction.clone().filter(|_| by_transfer) {
             let mut transfer = Transfer::new(&query, &self.soa, &self.records, transaction);
             return std::iter::from_fn(|| transfer.next(now())).map(Result::unwrap).collect();
         }
-        let (answer, scope) =
-            if is_transfer { (Answer::error(ResponseCode::Refused), 0) } else { self.answer(&query) };
+        let (answer, scope) = match (is_transfer, &transaction) {
+            (false, _) => self.answer(&query),
+            (true, Some(_)) if query.record_type == RecordType::IXFR => (Answer::soa(&self.soa), 0),
+            (true, _) => (Answer::error(ResponseCode::Refused), 0),
+        };
         let shown = query.edns.as_ref().and_then(|edns| edns.cookie.as_ref());
         let made = shown.map(|shown| self.secret.make(&shown.client, client, now() as u32));
-        let bad = self.secret.judge(shown, client, now() as u32) == Standing::Bad;
+        let bad = self.secret.judge(shown, client, now() as u32) == CookieStatus::Bad;
         let answer = if bad { Answer::error(ResponseCode::BADCOOKIE) } else { answer };
         let signature = transaction.as_ref().map_or(0, Transaction::room);
-        let encoded = answer.encode(&query, &Echo { scope, cookie: made, signature }, carrier);
+        let encoded = answer.encode(&query, &Echo { scope, cookie: made, signature }, transport).unwrap();
         match &mut transaction {
             Some(transaction) => vec![transaction.sign(encoded, now())],
             None => vec![encoded],
@@ -131,9 +137,8 @@ impl Zone {
 
     /// Serves over UDP and TCP at one port.
     pub(crate) async fn serve(self) -> Server {
-        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (tcp, udp) = both().await;
         let address = tcp.local_addr().unwrap();
-        let udp = UdpSocket::bind(address).await.unwrap();
         let zone = Arc::new(self);
         let mut tasks = JoinSet::new();
         let of_udp = zone.clone();
@@ -141,7 +146,7 @@ impl Zone {
             let mut buffer = vec![0; 65_535];
             loop {
                 let (octets, client) = udp.recv_from(&mut buffer).await.unwrap();
-                for answer in of_udp.answers(&buffer[..octets], client.ip(), Carrier::Udp) {
+                for answer in of_udp.answers(&buffer[..octets], client.ip(), Transport::Udp) {
                     udp.send_to(&answer, client).await.unwrap();
                 }
             }
@@ -156,9 +161,20 @@ impl Zone {
     }
 }
 
+/// A free port of TCP may be taken for UDP, such as by a client of another test.
+async fn both() -> (TcpListener, UdpSocket) {
+    for _ in 0..100 {
+        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()).await {
+            return (tcp, udp);
+        }
+    }
+    panic!("no port of loopback is free for both");
+}
+
 async fn connection(zone: Arc<Zone>, mut stream: TcpStream, client: IpAddr) {
     while let Ok(message) = receive(&mut stream).await {
-        for answer in zone.answers(&message, client, Carrier::Tcp) {
+        for answer in zone.answers(&message, client, Transport::Tcp) {
             if send(&mut stream, &answer).await.is_err() {
                 return;
             }

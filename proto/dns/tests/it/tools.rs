@@ -5,7 +5,7 @@
 use std::{net::SocketAddr, path::Path, process::Stdio, time::Duration};
 
 use hanse_dns_wire::{
-    Carrier, Change, Outcome, Prerequisite, Question, RData, Record, RecordType, ResponseCode, Update, ask,
+    Change, Outcome, Prerequisite, Question, RData, Record, RecordType, ResponseCode, Transport, Update, ask,
     notify, rdata::TXT,
 };
 use tempfile::TempDir;
@@ -79,6 +79,15 @@ async fn dig() {
     check(&server, "dig", &format!("-y {KEY} test AXFR"), &["XFR size: 5106 records", "host-4999.test."])
         .await;
     check(&server, "dig", "test AXFR", &["Transfer failed"]).await;
+    check(&server, "dig", &format!("-y {KEY} test IXFR=6"), &["XFR size: 5106 records"]).await;
+    check(&server, "dig", &format!("-y {KEY} test IXFR=7"), &["XFR size: 1 records (messages 1,"]).await;
+    let soa = "SOA\tns1.test. admin.test. 7";
+    check(&server, "dig", &format!("-y {KEY} test IXFR=6 +notcp"), &[soa, "NOERROR", "(UDP)"]).await;
+    // The refusal has the algorithm of the query, or dig would blame this server's signature.
+    for wrong in [KEY.replace("sha256", "sha512"), KEY.replace("to-bind", "unknown")] {
+        check(&server, "dig", &format!("-y {wrong} orders.test A"), &["tsig indicates error", "BADKEY"])
+            .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -141,7 +150,7 @@ key "to-bind" {{ algorithm hmac-sha256; secret "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3
 
 async fn addresses(server: SocketAddr, owner: &str) -> Vec<String> {
     let question = Question::new(name(owner), RecordType::A).request(None, 0);
-    let reply = ask(server, &question, Carrier::Tcp, DEADLINE).await.unwrap().reply;
+    let reply = ask(server, &question, Transport::Tcp, DEADLINE).await.unwrap().reply;
     reply.answers.iter().map(|record| record.data.to_string()).collect()
 }
 
@@ -172,31 +181,31 @@ async fn named_as_the_target_of_updates() {
         zone: name("example.test"),
         prerequisites: vec![before],
         changes: vec![
-            Change::Delete(orders.clone(), RecordType::A),
+            Change::DeleteRrset(orders.clone(), RecordType::A),
             Change::Add(a("orders.example.test", address)),
-            Change::Delete(holder.clone(), RecordType::TXT),
+            Change::DeleteRrset(holder.clone(), RecordType::TXT),
             Change::Add(Record::from_rdata(holder.clone(), 30, epoch(after))),
         ],
     };
     let send = async |update: Update, key| {
-        let request = update.request(key, now());
-        Outcome::of(&ask(target.address, &request, Carrier::Tcp, DEADLINE).await.unwrap().reply)
+        let request = update.request(key, now()).unwrap();
+        Outcome::of(&ask(target.address, &request, Transport::Tcp, DEADLINE).await.unwrap().reply)
     };
     let key = key();
-    let of_epoch = |values| Prerequisite { name: holder.clone(), record_type: RecordType::TXT, values };
-    let (absent, exactly) = (|| of_epoch(vec![]), |text| of_epoch(vec![epoch(text)]));
+    let absent = || Prerequisite::NoRrset { name: holder.clone(), record_type: RecordType::TXT };
+    let exactly = |text| Prerequisite::RrsetIs { name: holder.clone(), values: vec![epoch(text)] };
     assert_eq!(
         send(update(absent(), "1 7", [192, 0, 2, 1]), None).await,
-        Outcome::Refused(ResponseCode::Refused)
+        Outcome::Error(ResponseCode::Refused)
     );
-    assert_eq!(send(update(absent(), "1 7", [192, 0, 2, 1]), Some(&key)).await, Outcome::Done);
-    assert_eq!(send(update(absent(), "1 8", [192, 0, 2, 2]), Some(&key)).await, Outcome::Overtaken);
+    assert_eq!(send(update(absent(), "1 7", [192, 0, 2, 1]), Some(&key)).await, Outcome::NoError);
+    assert_eq!(send(update(absent(), "1 8", [192, 0, 2, 2]), Some(&key)).await, Outcome::YxRrset);
     assert_eq!(addresses(target.address, "orders.example.test").await, ["192.0.2.1"]);
-    assert_eq!(send(update(exactly("1 7"), "1 8", [192, 0, 2, 2]), Some(&key)).await, Outcome::Done);
-    assert_eq!(send(update(exactly("1 7"), "1 9", [192, 0, 2, 3]), Some(&key)).await, Outcome::Overtaken);
+    assert_eq!(send(update(exactly("1 7"), "1 8", [192, 0, 2, 2]), Some(&key)).await, Outcome::NoError);
+    assert_eq!(send(update(exactly("1 7"), "1 9", [192, 0, 2, 3]), Some(&key)).await, Outcome::NxRrset);
     assert_eq!(addresses(target.address, "orders.example.test").await, ["192.0.2.2"]);
     let elsewhere = Update { zone: name("other.test"), ..update(exactly("1 8"), "1 9", [192, 0, 2, 3]) };
-    assert_eq!(send(elsewhere, Some(&key)).await, Outcome::Refused(ResponseCode::NotAuth));
+    assert_eq!(send(elsewhere, Some(&key)).await, Outcome::Error(ResponseCode::NotAuth));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -218,9 +227,9 @@ async fn named_as_a_secondary() {
         data.serial += 1;
     }
     let accepted =
-        ask(secondary.address, &notify(&soa, Some(&key()), now()), Carrier::Udp, DEADLINE).await.unwrap();
+        ask(secondary.address, &notify(&soa, Some(&key()), now()), Transport::Udp, DEADLINE).await.unwrap();
     assert_eq!(accepted.reply.code, ResponseCode::NoError);
     soa.name = name("other.test");
-    let refused = ask(secondary.address, &notify(&soa, None, 0), Carrier::Udp, DEADLINE).await.unwrap();
+    let refused = ask(secondary.address, &notify(&soa, None, 0), Transport::Udp, DEADLINE).await.unwrap();
     assert_eq!(refused.reply.code, ResponseCode::NotAuth);
 }
