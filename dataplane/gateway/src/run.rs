@@ -91,7 +91,7 @@ async fn run_proving(
     });
     supervisor.prove("a serving thread", move || metrics.turns(millis(Instant::now())));
     node.shell.ready_by(kept.ready, Result::clone);
-    let own = node.credentials.clone();
+    let own = node.credentials.identity().to_string();
     let entries = traffic.bound();
     node.shell.show(admin::router(own, entries, kept.summary, node.durable.clone(), link, kept.endpoints));
 
