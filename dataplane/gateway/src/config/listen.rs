@@ -9,9 +9,9 @@ use serde::{
 };
 
 use super::InvalidConfig;
-use crate::table::Protocol;
+use crate::table::{Face, Protocol};
 
-/// Entries of one protocol: a gateway is in a few networks, and each entry costs a descriptor per serving thread.
+/// Entries of one protocol: a gateway is in a few networks, and each entry takes a descriptor per serving thread from those of clients.
 const MOST_ENTRIES: usize = 8;
 
 /// `[listen]`: the addresses that a gateway listens on.
@@ -71,8 +71,8 @@ impl Listen {
         )
     }
 
-    /// Each protocol and exposure that clients may come by.
-    pub fn faces(&self) -> Vec<(Protocol, Exposure)> {
+    /// The ways to the gateway, each once.
+    pub fn faces(&self) -> Vec<Face> {
         let mut faces: Vec<_> =
             self.entries().map(|(protocol, _, entry)| (protocol, entry.exposure)).collect();
         faces.sort_by_key(|(protocol, exposure)| (*protocol, exposure.as_str()));
