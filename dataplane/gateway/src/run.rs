@@ -45,7 +45,8 @@ async fn run_proving(
     shutdown: Shutdown,
 ) -> Result<(), Error> {
     config.check()?;
-    let shares = config.limits.connections(raise_descriptor_limit());
+    let sockets = config.listen.entries().count() * config.worker_count();
+    let shares = config.limits.connections(raise_descriptor_limit(), sockets);
     if let Some(warning) = &shares.warning {
         warn!("{warning}");
     }

@@ -28,7 +28,7 @@ fn unknown_keys_are_refused_with_their_line() {
 fn connections_are_as_many_as_descriptors_allow() {
     let check = |wanted: Option<u32>, descriptors: usize, clients: usize, upstreams: usize, warned: bool| {
         let limits = Limits { max_connections: wanted, ..Limits::default() };
-        let shares = limits.connections(descriptors);
+        let shares = limits.connections(descriptors, 0);
         let seen = (shares.clients, shares.upstreams, shares.warning.is_some());
         assert_eq!(seen, (clients, upstreams, warned), "{wanted:?} of {descriptors}");
     };
@@ -41,7 +41,7 @@ fn connections_are_as_many_as_descriptors_allow() {
     check(Some(500), 1_024, 500, 268, true);
     check(Some(20_000), 1_024, 768, LEAST_CONNECTIONS, true);
     check(Some(50_000), 1 << 20, 50_000, MOST_UPSTREAM_CONNECTIONS, false);
-    let shares = Limits { max_connections: Some(20_000), ..Limits::default() }.connections(1_024);
+    let shares = Limits { max_connections: Some(20_000), ..Limits::default() }.connections(1_024, 0);
     let warning = shares.warning.unwrap();
     assert!(
         warning.contains("limits.max_connections is 20000") && warning.contains("45861 files"),
@@ -53,17 +53,22 @@ fn connections_are_as_many_as_descriptors_allow() {
 fn as_many_descriptors_as_are_said_to_be_needed_are_enough() {
     for clients in [1, 384, 20_000, 40_000, 500_000] {
         let limits = Limits { max_connections: Some(clients), ..Limits::default() };
-        let needed = needed(clients as usize);
-        assert_eq!(limits.connections(needed).warning, None, "{needed} for {clients}");
+        for sockets in [0, 128] {
+            let needed = needed(clients as usize, sockets);
+            assert_eq!(limits.connections(needed, sockets).warning, None, "{needed} for {clients}");
+        }
     }
 }
 
 #[test]
 fn all_shares_and_the_reserve_are_no_more_than_there_are() {
     for descriptors in [256, 1_024, 4_096, 65_536, 1 << 20] {
-        let shares = Limits::default().connections(descriptors);
-        let all = shares.clients + shares.upstreams + shares.lookups + RESERVED_DESCRIPTORS;
-        assert!(all <= descriptors, "{shares:?} of {descriptors}");
+        // Two protocols, each with 8 entries, on 4 threads.
+        for sockets in [0, 64] {
+            let shares = Limits::default().connections(descriptors, sockets);
+            let all = shares.clients + shares.upstreams + shares.lookups + RESERVED_DESCRIPTORS + sockets;
+            assert!(all <= descriptors, "{shares:?} and {sockets} of {descriptors}");
+        }
     }
 }
 

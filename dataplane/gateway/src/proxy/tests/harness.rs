@@ -124,7 +124,7 @@ impl Gateway {
         let options = DataplaneOptions {
             table: table.clone(),
             limits: setup.limits,
-            max_connections: setup.limits.connections(4_096).clients,
+            max_connections: setup.limits.connections(4_096, 0).clients,
             slots: slots.clone(),
             drain: setup.drain,
             entries,
