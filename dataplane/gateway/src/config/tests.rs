@@ -152,8 +152,21 @@ fn what_cannot_work_is_named() {
     let http = "http = \"127.0.0.1:0\"";
     let proxied = "{ address = \"a:1\", proxy_protocol = true }";
     check(http, &format!("http = {proxied}"), "listen.http.proxy_protocol");
-    check(http, &format!("https = [\"a:1\", {proxied}]"), "listen.https[1].proxy_protocol");
+    check(http, &format!("https = [\"b:1\", {proxied}]"), "listen.https[1].proxy_protocol");
     check(http, "http = []", "listen");
+    for (entries, keys) in [
+        (["a:1", "a:1"], "listen.https[0] and listen.https[1]"),
+        (["A.example:1", "a.example:01"], "listen.https[0] and listen.https[1]"),
+        (["0.0.0.0:1", "10.0.0.5:1"], "listen.https[0] and listen.https[1]"),
+        (["10.0.0.5:1", "0.0.0.0:1"], "listen.https[0] and listen.https[1]"),
+        (["[::]:1", "0.0.0.0:1"], "listen.https[0] and listen.https[1]"),
+        (["[2001:db8::1]:1", "[::]:1"], "listen.https[0] and listen.https[1]"),
+    ] {
+        check(http, &format!("https = {entries:?}"), keys);
+    }
+    let inner = "{ address = \"10.0.0.5:1\", exposure = \"internal\" }";
+    check(http, &format!("https = [\"0.0.0.0:1\", {inner}]"), "listen.https[0] and listen.https[1]");
+    check(http, &format!("http = {inner}\nhttps = \"0.0.0.0:1\""), "listen.http and listen.https");
     for address in ["8080", ":8080", "a:", "a:65536", "a:b", ""] {
         check(http, &format!("http = {address:?}"), "listen.http");
         check(http, &format!("http = [\"a:1\", {address:?}]"), "listen.http[1]");
@@ -162,6 +175,22 @@ fn what_cannot_work_is_named() {
     check("[listen]", "limits = { header_timeout_ms = 0 }\n[listen]", "limits.header_timeout_ms");
     for key in ["client_silence_ms", "answer_silence_ms", "max_connections"] {
         check("[listen]", &format!("limits = {{ {key} = 0 }}\n[listen]"), &format!("limits.{key}"));
+    }
+}
+
+#[test]
+fn entries_of_different_addresses_stand_together() {
+    for entries in [
+        ["10.0.0.5:1", "10.0.0.6:1"],
+        ["0.0.0.0:1", "0.0.0.0:2"],
+        ["127.0.0.1:0", "127.0.0.1:0"],
+        ["0.0.0.0:1", "[2001:db8::1]:1"],
+        ["a.example:1", "b.example:1"],
+        // Whether these are one address is seen when the gateway listens.
+        ["localhost:1", "127.0.0.1:1"],
+    ] {
+        let text = SMALL.replace("http = \"127.0.0.1:0\"", &format!("https = {entries:?}"));
+        toml::from_str::<Config>(&text).unwrap().check().unwrap();
     }
 }
 
