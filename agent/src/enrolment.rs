@@ -3,18 +3,14 @@
 
 use std::sync::Arc;
 
-use hanse_identity::{
-    Environments, KeyDigest, LiveAuthority, LiveTrust, MAX_ENVIRONMENTS, Peer, PkiError, key_digest,
-};
-use hanse_link::Replicas;
-use hanse_local::DirectoryReader;
+use hanse_identity::{KeyDigest, LiveAuthority, LiveTrust, Peer, PkiError, key_digest};
 use hanse_proto::enrolment::{
     EnrolRequest, EnrolResponse, RenewRequest, RenewResponse, enrolment_server::Enrolment,
 };
 use hanse_topology::{Identity, Name, one_line};
 use tokio::sync::Mutex;
 use tonic::{Request, Response, Status};
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use crate::{
     Config, Error,
@@ -27,8 +23,6 @@ pub(crate) struct EnrolmentService {
     pub(crate) config: Arc<Config>,
     pub(crate) gateways: Arc<Gateways>,
     pub(crate) authority: LiveAuthority,
-    /// What this agent holds: it says what the agent itself may learn.
-    pub(crate) replicas: Replicas,
     /// Who is refused by name, and the time.
     pub(crate) trust: LiveTrust,
     /// One at a time: checking a token and spending it are two steps.
@@ -60,12 +54,10 @@ impl EnrolmentService {
             })?;
         let identity = self.gateways.identity(&name, shown.role());
         let unusable = |error: PkiError| unusable("public_key", &error);
-        let environments = self.certified(shown.environments());
         // Issued before the token is spent, and handed out only after: the key that counts is the one certified, which is what
         // verifiers see, not the one sent, of which there are several spellings.
-        let authority = self.authority.current();
         let chain =
-            authority.issue_leaf_for(&request.public_key, &identity, &environments).map_err(unusable)?;
+            self.authority.current().issue_leaf(&request.public_key, &identity, &[]).map_err(unusable)?;
         let digest = key_digest(&chain[0]).map_err(unusable)?;
         let key = hex::encode(digest);
         if shown.is_spent_by_another(&name, &key) {
@@ -107,32 +99,6 @@ impl EnrolmentService {
 }
 
 impl EnrolmentService {
-    /// The environments that the certificate of a node names: those of its token, as far as this agent may learn them itself. An agent that
-    /// has not heard yet that it joined goes by the token alone. What the node asks for, or had in its certificate before, does not
-    /// count. Of more than a certificate has room for, it names none.
-    fn certified(&self, of_token: &[Name]) -> Environments {
-        let directory = self.replicas.read(|map| DirectoryReader::new(self.config.region.clone()).read(map));
-        let own = directory.and_then(|directory| directory.get(&self.config.name).cloned());
-        let own = match own.map(|own| own.environments).filter(|names| !names.is_empty()) {
-            None => Environments::All,
-            Some(names) => {
-                Environments::Named(names.iter().filter_map(|name| Name::new(name).ok()).collect())
-            }
-        };
-        let certified = Environments::of_record(of_token.iter().cloned()).within(&own);
-        match &certified {
-            Environments::Named(names) if names.len() > MAX_ENVIRONMENTS => {
-                warn!(
-                    environments = names.len(),
-                    most = MAX_ENVIRONMENTS,
-                    "a certificate names none of its environments: they are too many"
-                );
-                Environments::default()
-            }
-            Environments::All | Environments::Named(_) => certified,
-        }
-    }
-
     fn check_not_revoked(&self, identity: &Identity, key: &KeyDigest) -> Result<(), Status> {
         if !self.trust.refuses(identity) {
             if !self.trust.refuses_gateway_key(key) {
@@ -167,7 +133,7 @@ impl EnrolmentService {
         let chain = self
             .authority
             .current()
-            .issue_leaf_for(&keys.own, identity, &self.certified(&known.environments))
+            .issue_leaf(&keys.own, identity, &[])
             .map_err(|error| Status::unavailable(error.to_string()))?;
         self.gateways.renewed(&identity.name, self.trust.clock().unix_seconds());
         info!(%identity, "renewed");

@@ -22,12 +22,6 @@ pub enum Error {
     /// Minting for a role that learns scopes of the region, with a limit on environments.
     #[error("a {0} node learns nothing of environments, so --environments limits nothing: leave it out")]
     NoEnvironments(Role),
-    /// A token with more environments than a certificate names.
-    #[error(
-        "a token names at most {most} environments, and these are {0}: name fewer, or none for all of the agent's",
-        most = hanse_identity::MAX_ENVIRONMENTS
-    )]
-    TooManyEnvironments(usize),
     /// An address cannot be bound.
     #[error(transparent)]
     Bind(#[from] hanse_process::BindError),

@@ -136,14 +136,8 @@ pub async fn run_observed(
     );
     let clients = Clients::Renewing { trust: trust.clone(), roles, region };
     let tls = server_tls(&node.credentials, clients, Alpn::Http2)?;
-    let service = EnrolmentService {
-        config: config.clone(),
-        gateways,
-        authority,
-        replicas: node.replicas.clone(),
-        trust,
-        turn: Mutex::new(()),
-    };
+    let service =
+        EnrolmentService { config: config.clone(), gateways, authority, trust, turn: Mutex::new(()) };
     let service = EnrolmentServer::new(service).max_decoding_message_size(MAX_ENROLMENT_BYTES);
     shell.serve_grpc("enrolment", enrolment, ports.enrolment, tls, Routes::new(service));
 

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use hanse_identity::{Authority, JoinToken, MAX_ENVIRONMENTS};
+use hanse_identity::{Authority, JoinToken};
 use hanse_process::{WallClock, json_file};
 use hanse_proto::sync::MintedToken;
 use hanse_topology::{Name, Role};
@@ -69,9 +69,6 @@ pub fn mint_token_by(
     }
     if !environments.is_empty() && !role.has_environments() {
         return Err(Error::NoEnvironments(role));
-    }
-    if environments.len() > MAX_ENVIRONMENTS {
-        return Err(Error::TooManyEnvironments(environments.len()));
     }
     let now = clock.unix_seconds();
     if !config.authority_dir().exists() {

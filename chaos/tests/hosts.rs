@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use hanse_gateway::{
     decide::{Head, Verdict, decide},
     limit::Clock,
-    table::{ConnectProfiles, Protocol, RoutingTable, index::ScopeIndex},
+    table::{ConnectProfiles, FACES, Protocol, RoutingTable, index::ScopeIndex},
 };
 use hanse_management::manifest::parse_yaml;
 use hanse_state::{
@@ -94,7 +94,7 @@ fn table(state: &State) -> RoutingTable {
         assert!(index.quarantined(&index.held_over()).is_empty());
         index.table()
     });
-    RoutingTable::new(environments.collect())
+    RoutingTable::new(environments.collect(), &FACES)
 }
 
 /// Whose upstream gets a request.

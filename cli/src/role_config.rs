@@ -142,6 +142,28 @@ mod tests {
     }
 
     #[test]
+    fn a_key_of_an_earlier_release_is_refused_with_what_stands_in_its_place() {
+        let gateway = |more: &str, variables: &[(String, String)]| {
+            let text = format!(
+                "name = \"g\"\ndata_dir = \"d\"\nagents = [\"a:1\"]\n[listen]\nhttp = \"h:1\"\nadmin = \"h:2\"\n{more}"
+            );
+            parse::<hanse_gateway::Config>(&text, "HANSE_GATEWAY_", variables).unwrap_err()
+        };
+        for protocol in ["http", "https"] {
+            let key = format!("{protocol}_proxy_protocol");
+            let instead = format!("write {protocol} = {{ address = \"HOST:PORT\", proxy_protocol = true }}");
+            let in_file = gateway(&format!("{key} = true\n"), &[]);
+            assert!(in_file.contains(&instead) && in_file.contains("line 7"), "{in_file}");
+            let variable = (format!("LISTEN_{}", key.to_ascii_uppercase()), "true".to_owned());
+            let in_variable = gateway("", &[variable]);
+            assert!(
+                in_variable.contains(&instead) && in_variable.contains("HANSE_GATEWAY_LISTEN_HTTP"),
+                "{in_variable}"
+            );
+        }
+    }
+
+    #[test]
     fn a_variable_replaces_the_choice_of_the_file() {
         let text = format!("store_key = {{ file = \"/k\" }}{AGENT}");
         let variables = [("STORE_KEY_SECRET".to_owned(), "/run/secrets/k".to_owned())];

@@ -4,7 +4,6 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
 use axum::{Json, Router, routing::get};
-use hanse_identity::{Credentials, Environments, LiveCredentials};
 use hanse_link::LinkStatus;
 use hanse_topology::{Position, ScopeId};
 use serde_json::{Value, json};
@@ -16,10 +15,10 @@ use crate::{
     run::Bound,
 };
 
-/// `/config`: what its certificate says, where it listens for clients, scopes, revisions, counts, what of it is on disk, and how the link to the agent stands. `/upstreams`: endpoints
+/// `/config`: where it listens for clients, scopes, revisions, counts, what of it is on disk, and how the link to the agent stands. `/upstreams`: endpoints
 /// and their health.
 pub(crate) fn router(
-    own: LiveCredentials,
+    identity: String,
     entries: Vec<Bound>,
     scopes: Arc<ArcSwap<Vec<ScopeSummary>>>,
     stored: watch::Receiver<BTreeMap<ScopeId, Position>>,
@@ -27,7 +26,7 @@ pub(crate) fn router(
     endpoints: Endpoints,
 ) -> Router {
     let page =
-        async move || Json(page(&own.current(), &entries, &scopes.load(), &stored.borrow(), &link.borrow()));
+        async move || Json(page(&identity, &entries, &scopes.load(), &stored.borrow(), &link.borrow()));
     Router::new()
         .route("/config", get(page))
         .route("/upstreams", get(async move || Json(upstreams(&endpoints))))
@@ -37,17 +36,8 @@ fn upstreams(endpoints: &Endpoints) -> Value {
     json!({ "endpoints": endpoints.summary(millis(Instant::now())) })
 }
 
-/// What its certificate says: the environments that it names, `["*"]` for all.
-fn certificate(own: &Credentials) -> Value {
-    match own.environments() {
-        Ok(Environments::All) => json!({ "environments": ["*"] }),
-        Ok(Environments::Named(names)) => json!({ "environments": names }),
-        Err(error) => json!({ "environments": [], "unusable": error.to_string() }),
-    }
-}
-
 fn page(
-    own: &Credentials,
+    identity: &str,
     entries: &[Bound],
     scopes: &[ScopeSummary],
     stored: &BTreeMap<ScopeId, Position>,
@@ -56,8 +46,7 @@ fn page(
     let stored: BTreeMap<_, _> =
         stored.iter().map(|(scope, position)| (scope.to_string(), position.revision)).collect();
     json!({
-        "identity": own.identity().to_string(),
-        "certificate": certificate(own),
+        "identity": identity,
         "entries": entries,
         "scopes": scopes,
         "stored": stored,

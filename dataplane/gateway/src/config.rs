@@ -33,7 +33,7 @@ const DEFAULT_CLIENT_SILENCE_MS: u64 = 60_000;
 const DEFAULT_ANSWER_SILENCE_MS: u64 = 300_000;
 /// Client connections of the process where there are descriptors for them: 2 GB of buffers at worst, some 100 KB each.
 const DEFAULT_MAX_CONNECTIONS: usize = 20_000;
-/// Descriptors for everything but traffic and lookups: the store and small files, the admin port, connections to agents, and
+/// Descriptors for everything but traffic, lookups and the sockets of entries: the store and small files, the admin port, connections to agents, and
 /// connections that are being closed.
 const RESERVED_DESCRIPTORS: usize = 128;
 /// One descriptor in so many is for lookups of upstreams' names: at 1,024 that is seven names at once in the worst case.
@@ -168,18 +168,18 @@ impl Limits {
         Duration::from_millis(self.client_silence_ms)
     }
 
-    /// How a process with so many descriptors shares them out. A client costs up to two: its own and an upstream's. What clients
+    /// How a process with so many descriptors shares them out, of which it listens for clients with `sockets`. A client costs up to two: its own and an upstream's. What clients
     /// leave is for upstreams too: on HTTP/2 one client may need many.
-    pub fn connections(&self, descriptors: usize) -> Shares {
+    pub fn connections(&self, descriptors: usize, sockets: usize) -> Shares {
         let lookups = (descriptors / LOOKUPS_SHARE).min(MOST_LOOKUP_DESCRIPTORS);
-        let free = descriptors.saturating_sub(RESERVED_DESCRIPTORS + lookups);
+        let free = descriptors.saturating_sub(RESERVED_DESCRIPTORS + sockets + lookups);
         let safe = (free / 2).max(LEAST_CONNECTIONS);
         let (clients, warning) = match self.max_connections.map(|wanted| wanted as usize) {
             None => (safe.min(DEFAULT_MAX_CONNECTIONS), None),
             Some(wanted) => {
                 let taken = wanted.min(free.max(LEAST_CONNECTIONS));
                 let warning = (wanted > safe).then(|| {
-                    let needed = needed(wanted);
+                    let needed = needed(wanted, sockets);
                     format!(
                         "limits.max_connections is {wanted}, but this process may open {descriptors} files only: with more \
                          than {safe} clients it may run out of them, and it takes {taken} at most; allow it {needed} files \
@@ -213,8 +213,8 @@ pub struct Shares {
 }
 
 /// How many descriptors it takes for so many clients.
-fn needed(clients: usize) -> usize {
-    let traffic = clients * 2 + RESERVED_DESCRIPTORS;
+fn needed(clients: usize, sockets: usize) -> usize {
+    let traffic = clients * 2 + RESERVED_DESCRIPTORS + sockets;
     let with_lookups = (traffic * LOOKUPS_SHARE).div_ceil(LOOKUPS_SHARE - 1);
     with_lookups.min(traffic + MOST_LOOKUP_DESCRIPTORS)
 }

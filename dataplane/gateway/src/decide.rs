@@ -101,7 +101,7 @@ pub fn decide(table: &RoutingTable, head: &Head<'_>) -> (Matched, Verdict) {
 }
 
 fn examine(table: &RoutingTable, head: &Head<'_>, matched: &mut Matched) -> Result<Verdict, Refusal> {
-    if !table.is_configured() {
+    if !table.is_configured(head.exposure) {
         return Err(Refusal::NotReady);
     }
     let host = host::of(head.uri, head.headers, head.version).ok_or(Refusal::BadHost)?;

@@ -15,10 +15,10 @@ pub enum Error {
     #[error("cannot prepare TLS for clients")]
     ClientTls(#[from] rustls::Error),
     /// An address cannot be bound.
-    #[error("cannot listen on {address} (listen.{face})")]
+    #[error("cannot listen on {address} (listen.{entry})")]
     Listen {
         /// The entry, as in the configuration: `https[1]`.
-        face: String,
+        entry: String,
         /// The address.
         address: String,
         /// Why not.

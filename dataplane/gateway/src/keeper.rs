@@ -21,7 +21,7 @@ use arc_swap::ArcSwap;
 use hanse_link::{InUse, LinkStatus, ProvenVersions, Quarantine, Replicas};
 use hanse_process::{Pulse, Shutdown, sleep_until};
 use hanse_sync::{Changes, ReplicaMap};
-use hanse_topology::{Exposure, Name, Position, ScopeId};
+use hanse_topology::{Name, Position, ScopeId};
 use tokio::{sync::watch, task::JoinError};
 use tracing::{Span, debug, error, info, warn};
 
@@ -29,7 +29,7 @@ use crate::{
     health::Endpoints,
     metrics::{ApiCounters, ApiStats, GatewayMetrics, HostCounters},
     table::{
-        ConnectProfiles, Protocol, RoutingTable,
+        ConnectProfiles, Face, RoutingTable,
         index::{ScopeIndex, WaitsFor},
     },
 };
@@ -108,8 +108,8 @@ struct Published {
     /// Requests by Api. Like endpoints, they outlive what is compiled.
     counters: ApiCounters,
     metrics: Arc<GatewayMetrics>,
-    /// By which ways clients may come in.
-    entries: Arc<[(Protocol, Exposure)]>,
+    /// The ways to the gateway.
+    faces: Arc<[Face]>,
     /// Called when all that is awaited is there for the first time, before any of it is served.
     whole: Arc<dyn Fn() + Send + Sync>,
     /// What is to go wrong in steps.
@@ -315,13 +315,13 @@ impl Keeping {
         let changed = std::mem::take(&mut self.unpublished);
         if changed {
             let tables = self.scopes.values().map(|kept| kept.index.table()).collect();
-            let table = Arc::new(RoutingTable::new(tables));
+            let table = Arc::new(RoutingTable::new(tables, &handle.faces));
             // With the table that it belongs to: an upstream that moves and an egress that denies where it was are one change.
             handle.endpoints.enforce(&table.egress());
             self.retired.push(handle.table.swap(table.clone()));
             // After that: a change waits for nothing that is only told.
             self.note_lost(&table);
-            self.note_dark(&table, &handle.entries);
+            self.note_dark(&table);
         }
         if moved || changed {
             self.publish(handle, changed);
@@ -400,8 +400,8 @@ impl Keeping {
     }
 
     /// Notes which environments no entry serves, and says so once.
-    fn note_dark(&mut self, table: &RoutingTable, entries: &[(Protocol, Exposure)]) {
-        let dark = table.dark(entries);
+    fn note_dark(&mut self, table: &RoutingTable) {
+        let dark = table.dark();
         for (scope, why) in dark.iter().filter(|(scope, _)| !self.dark.contains_key(*scope)) {
             warn!(%scope, why, "no client gets an answer from this environment here");
         }

@@ -45,7 +45,8 @@ async fn run_proving(
     shutdown: Shutdown,
 ) -> Result<(), Error> {
     config.check()?;
-    let shares = config.limits.connections(raise_descriptor_limit());
+    let sockets = config.listen.entries().count() * config.worker_count();
+    let shares = config.limits.connections(raise_descriptor_limit(), sockets);
     if let Some(warning) = &shares.warning {
         warn!("{warning}");
     }
@@ -91,7 +92,7 @@ async fn run_proving(
     });
     supervisor.prove("a serving thread", move || metrics.turns(millis(Instant::now())));
     node.shell.ready_by(kept.ready, Result::clone);
-    let own = node.credentials.clone();
+    let own = node.credentials.identity().to_string();
     let entries = traffic.bound();
     node.shell.show(admin::router(own, entries, kept.summary, node.durable.clone(), link, kept.endpoints));
 

@@ -62,19 +62,34 @@ impl Protocol {
     }
 }
 
+/// A way to the gateway: the protocol and the exposure of an entry.
+pub type Face = (Protocol, Exposure);
+
+/// Every face that a gateway may have.
+pub const FACES: [Face; 4] = [
+    (Protocol::Http, Exposure::External),
+    (Protocol::Http, Exposure::Internal),
+    (Protocol::Https, Exposure::External),
+    (Protocol::Https, Exposure::Internal),
+];
+
 /// Everything the gateway serves.
 #[derive(Debug, Default)]
 pub struct RoutingTable {
     environments: Vec<Arc<EnvironmentTable>>,
+    /// The faces of this gateway.
+    faces: Box<[Face]>,
     /// What clients find that came by an external entry: no internal environment.
     external: Hosts,
     /// What clients find that came by an internal entry.
     internal: Hosts,
 }
 
-/// Environments by host, as clients of one exposure find them.
+/// What clients of one exposure find.
 #[derive(Debug, Default)]
 struct Hosts {
+    /// Whether there is any environment for them, found or not.
+    is_configured: bool,
     http: HostMap<Arc<EnvironmentTable>>,
     https: HostMap<Arc<EnvironmentTable>>,
 }
@@ -87,22 +102,11 @@ impl Hosts {
         }
     }
 
-    /// Gives a host to an environment, or says which one has it.
-    fn claim(
-        &mut self,
-        protocol: Protocol,
-        pattern: &HostPattern,
-        environment: &Arc<EnvironmentTable>,
-    ) -> Option<Arc<EnvironmentTable>> {
-        let hosts = match protocol {
+    fn of_mut(&mut self, protocol: Protocol) -> &mut HostMap<Arc<EnvironmentTable>> {
+        match protocol {
             Protocol::Http => &mut self.http,
             Protocol::Https => &mut self.https,
-        };
-        let first = hosts.at(pattern).cloned();
-        if first.is_none() {
-            hosts.set(pattern, Some(environment.clone()));
         }
-        first
     }
 }
 
@@ -153,9 +157,10 @@ impl Served {
 }
 
 impl RoutingTable {
-    /// A table of these scopes. A local one adds to its environment, and serves nothing without that. Of two environments that claim the same
-    /// host the first stays. Nothing but this says which environments there are for clients of an entry: none of them asks again.
-    pub fn new(scopes: Vec<Arc<ScopeTable>>) -> Self {
+    /// A table of these scopes, for a gateway with these faces. A local scope adds to its environment, and serves nothing without that. Of two
+    /// environments that claim the same host the first stays. Nothing but this says which environments there are for clients of an entry:
+    /// none of them asks again.
+    pub fn new(scopes: Vec<Arc<ScopeTable>>, faces: &[Face]) -> Self {
         let (locals, controls): (Vec<_>, Vec<_>) =
             scopes.into_iter().partition(|table| table.scope.is_local());
         let environments = controls.into_iter().map(|control| {
@@ -164,37 +169,34 @@ impl RoutingTable {
             Arc::new(EnvironmentTable::new(control, locals))
         });
         let environments: Vec<_> = environments.collect();
-        let mut table = Self::default();
+        let mut table = Self { faces: faces.into(), ..Self::default() };
         for environment in &environments {
-            let Some(listener) = &environment.control().listener else { continue };
-            for protocol in Protocol::ALL.into_iter().filter(|protocol| accepts(listener, *protocol)) {
-                for pattern in &listener.hosts {
-                    table.claim(protocol, pattern, listener.exposure, environment);
-                }
+            let listener = environment.control().listener.as_ref();
+            for exposure in Exposure::ALL {
+                // One without a listener says nothing of itself.
+                let is_there = listener.is_none_or(|listener| listener.exposure.is_served_at(exposure));
+                table.hosts_mut(exposure).is_configured |= is_there;
+            }
+            for pattern in listener.into_iter().flat_map(|listener| &listener.hosts) {
+                table.claim(faces, pattern, environment);
             }
         }
         table.environments = environments;
         table
     }
 
-    /// Gives a host to an environment at every entry that serves it.
-    fn claim(
-        &mut self,
-        protocol: Protocol,
-        pattern: &HostPattern,
-        exposure: Exposure,
-        environment: &Arc<EnvironmentTable>,
-    ) {
+    /// Gives a host to an environment at every face that serves it, where no other has it.
+    fn claim(&mut self, faces: &[Face], pattern: &HostPattern, environment: &Arc<EnvironmentTable>) {
         let mut told: Option<Arc<EnvironmentTable>> = None;
-        for entry in Exposure::ALL.into_iter().filter(|entry| exposure.is_served_at(*entry)) {
-            let hosts = match entry {
-                Exposure::External => &mut self.external,
-                Exposure::Internal => &mut self.internal,
+        for &(protocol, exposure) in faces.iter().filter(|face| is_served_at(environment, **face)) {
+            let hosts = self.hosts_mut(exposure).of_mut(protocol);
+            let Some(first) = hosts.at(pattern).cloned() else {
+                hosts.set(pattern, Some(environment.clone()));
+                continue;
             };
-            let Some(first) = hosts.claim(protocol, pattern, environment) else { continue };
             if !told.as_ref().is_some_and(|told| Arc::ptr_eq(told, &first)) {
                 tracing::warn!(
-                    scope = %environment.scope(), ?pattern, first = %first.scope(), entries = %entry,
+                    scope = %environment.scope(), ?pattern, first = %first.scope(), entries = %exposure,
                     "two environments claim one host on this gateway; the first keeps it"
                 );
             }
@@ -211,9 +213,10 @@ impl RoutingTable {
         rules.collect()
     }
 
-    /// Whether there is a configuration at all.
-    pub fn is_configured(&self) -> bool {
-        !self.environments.is_empty()
+    /// Whether there is a configuration at all, for clients of an entry of that exposure. One that is made of internal environments alone
+    /// is none for those of an external entry.
+    pub fn is_configured(&self, exposure: Exposure) -> bool {
+        self.hosts(exposure).is_configured
     }
 
     /// The environment for `host` (lower case, no port), for a client that came by an entry of that exposure.
@@ -233,14 +236,19 @@ impl RoutingTable {
         }
     }
 
-    /// The environments that none of these entries serves, each with the reason.
-    pub fn dark(&self, entries: &[(Protocol, Exposure)]) -> BTreeMap<ScopeId, String> {
+    fn hosts_mut(&mut self, exposure: Exposure) -> &mut Hosts {
+        match exposure {
+            Exposure::External => &mut self.external,
+            Exposure::Internal => &mut self.internal,
+        }
+    }
+
+    /// The environments that no face of this gateway serves, each with the reason.
+    pub fn dark(&self) -> BTreeMap<ScopeId, String> {
         let dark = self.environments.iter().filter_map(|environment| {
             let listener = environment.control().listener.as_ref()?;
-            let is_served_at = |(protocol, entry): &(Protocol, Exposure)| {
-                accepts(listener, *protocol) && listener.exposure.is_served_at(*entry)
-            };
-            (!entries.iter().any(is_served_at)).then(|| (environment.scope().clone(), lacks(listener)))
+            let is_served = self.faces.iter().any(|face| is_served_at(environment, *face));
+            (!is_served).then(|| (environment.scope().clone(), lacks(listener)))
         });
         dark.collect()
     }
@@ -275,6 +283,12 @@ impl RoutingTable {
                 && all.any(|hosts| hosts.at(accepted).is_some_and(|found| Arc::ptr_eq(found, environment)))
         })
     }
+}
+
+/// Whether clients of a face find an environment.
+fn is_served_at(environment: &EnvironmentTable, (protocol, exposure): Face) -> bool {
+    let listener = environment.control().listener.as_ref();
+    listener.is_some_and(|listener| accepts(listener, protocol) && listener.exposure.is_served_at(exposure))
 }
 
 fn accepts(listener: &Listener, protocol: Protocol) -> bool {

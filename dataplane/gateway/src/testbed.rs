@@ -8,7 +8,7 @@ use hanse_runtime::{Cidr, EndpointUrl, Origin, ResourceKind};
 use hanse_topology::{Exposure, Name, ScopeId};
 use prost::Message as _;
 
-use crate::table::{ConnectProfiles, Protocol, RoutingTable, digest, index::ScopeIndex};
+use crate::table::{ConnectProfiles, FACES, Face, Protocol, RoutingTable, digest, index::ScopeIndex};
 
 /// For a condition that must hold soon: far above what a busy machine needs.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
@@ -213,14 +213,14 @@ pub(crate) fn local_index(origin: &str, resources: Vec<(Arc<str>, Bytes)>) -> Sc
 
 /// A table of one environment, `production`.
 pub(crate) fn table(resources: Vec<(Arc<str>, Bytes)>) -> RoutingTable {
-    RoutingTable::new(vec![index("production", resources).table()])
+    RoutingTable::new(vec![index("production", resources).table()], &FACES)
 }
 
 /// Both protocols.
 pub(crate) const PROTOCOLS: [Protocol; 2] = Protocol::ALL;
 
-/// The ways into a gateway that has external entries only.
-pub(crate) const EXTERNAL: [(Protocol, Exposure); 2] =
+/// The faces of a gateway that has external entries only.
+pub(crate) const EXTERNAL: [Face; 2] =
     [(Protocol::Http, Exposure::External), (Protocol::Https, Exposure::External)];
 
 /// A listener of an internal environment.

@@ -7,11 +7,16 @@ use crate::Unusable;
 /// The feature of Routes that other regions serve. No consumer of this release knows it.
 pub const TUNNEL: &str = "tunnel";
 
+/// The feature of Listeners that are served at internal entries only.
+pub const EXPOSURE: &str = "exposure";
+
 /// The features that this release understands, as resources name them in `requires`.
 ///
 /// A new field that forbids something (a scheme, a list of addresses) has a feature: its name is here, and the encoder of the
-/// control plane names it with each resource that uses the field. `served_in` of a Route has the feature [`TUNNEL`].
+/// control plane names it with each resource that uses the field. `internal` of a Listener has the feature [`EXPOSURE`], and
+/// `served_in` of a Route has the feature [`TUNNEL`].
 pub const FEATURES: &[&str] = &[
+    EXPOSURE,
     #[cfg(feature = "next")]
     "note",
 ];

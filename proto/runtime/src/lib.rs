@@ -54,7 +54,7 @@ pub use egress::{Denied, Egress, forms};
 pub use endpoint::{Endpoint, EndpointUrl, is_authority, is_path_byte, is_public_url};
 pub use endpoints::{Endpoints, EndpointsFrom, MAX_ENDPOINTS};
 pub use epoch::Epoch;
-pub use features::{FEATURES, TUNNEL};
+pub use features::{EXPOSURE, FEATURES, TUNNEL};
 pub use global_host::{
     Candidate, GlobalHost, MAX_MULTIVALUE, MAX_ORIGIN_RULES, MAX_STEPS, MAX_WHY_BYTES, OriginRule,
     RegionWeight, Step, WHOLE,

@@ -307,6 +307,7 @@ pub(super) fn bytes(kind: Runtime) -> Bytes {
 /// use each. Consumers drop fields that they do not know, so each field that forbids something is asked for here: a resource
 /// that has it requires its feature.
 const REQUIRED: &[(&str, Uses)] = &[
+    (hanse_runtime::EXPOSURE, |kind| matches!(kind, Runtime::Listener(listener) if listener.internal)),
     (hanse_runtime::TUNNEL, |kind| matches!(kind, Runtime::Route(route) if !route.served_in.is_empty())),
     #[cfg(feature = "next")]
     (crate::next::FEATURE, |kind| matches!(kind, Runtime::Route(route) if !route.note.is_empty())),

@@ -1,6 +1,6 @@
 //! Where a gateway listens for clients, and where clients reach it.
 
-use std::{borrow::Cow, fmt, marker::PhantomData};
+use std::{borrow::Cow, fmt, marker::PhantomData, net::IpAddr};
 
 use hanse_topology::Exposure;
 use serde::{
@@ -9,9 +9,9 @@ use serde::{
 };
 
 use super::InvalidConfig;
-use crate::table::Protocol;
+use crate::table::{Face, Protocol};
 
-/// Entries of one protocol: a gateway is in a few networks, and each entry costs a descriptor per serving thread.
+/// Entries of one protocol: a gateway is in a few networks, and each entry takes a descriptor per serving thread from those of clients.
 const MOST_ENTRIES: usize = 8;
 
 /// `[listen]`: the addresses that a gateway listens on.
@@ -71,8 +71,8 @@ impl Listen {
         )
     }
 
-    /// Each protocol and exposure that clients may come by.
-    pub fn faces(&self) -> Vec<(Protocol, Exposure)> {
+    /// The ways to the gateway, each once.
+    pub fn faces(&self) -> Vec<Face> {
         let mut faces: Vec<_> =
             self.entries().map(|(protocol, _, entry)| (protocol, entry.exposure)).collect();
         faces.sort_by_key(|(protocol, exposure)| (*protocol, exposure.as_str()));
@@ -91,11 +91,18 @@ impl Listen {
                 return refuse(key.into(), "name at most 8 addresses: 0.0.0.0 stands for all of IPv4");
             }
         }
+        let mut seen: Vec<(String, Address<'_>)> = Vec::new();
         for (_, key, entry) in self.entries() {
             let key = format!("listen.{key}");
-            if !is_address(&entry.address) {
+            let Some(address) = Address::read(&entry.address) else {
                 return refuse(key.into(), "its address is HOST:PORT, such as \"0.0.0.0:8080\"");
+            };
+            if let Some((other, _)) = seen.iter().find(|(_, other)| address.overlaps(other)) {
+                let why = "they share an address, and connections would reach either: give each a port or an address of its own \
+                           (0.0.0.0 stands for all of IPv4, [::] for all addresses)";
+                return refuse(format!("{other} and {key}").into(), why);
             }
+            seen.push((key.clone(), address));
             if entry.proxy_protocol && !has_trusted_proxies {
                 let why = "name in trusted_proxies who may say it: \"10.0.0.0/8\"";
                 return refuse(format!("{key}.proxy_protocol").into(), why);
@@ -105,8 +112,33 @@ impl Listen {
     }
 }
 
-fn is_address(text: &str) -> bool {
-    text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+/// An address to listen on, as written.
+struct Address<'a> {
+    host: &'a str,
+    /// `host`, where it is no name.
+    ip: Option<IpAddr>,
+    port: u16,
+}
+
+impl<'a> Address<'a> {
+    /// `HOST:PORT`.
+    fn read(text: &'a str) -> Option<Self> {
+        let (host, port) = text.rsplit_once(':').filter(|(host, _)| !host.is_empty())?;
+        let unbracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        Some(Self { host, ip: unbracketed.unwrap_or(host).parse().ok(), port: port.parse().ok()? })
+    }
+
+    /// Whether both surely have an address in common. What names stand for is not known here.
+    fn overlaps(&self, other: &Self) -> bool {
+        let covers = |one: &Self, other: &Self| match one.ip {
+            Some(IpAddr::V4(all)) if all.is_unspecified() => matches!(other.ip, Some(IpAddr::V4(_))),
+            Some(IpAddr::V6(all)) if all.is_unspecified() => true,
+            Some(ip) => other.ip == Some(ip),
+            None => one.host.eq_ignore_ascii_case(other.host),
+        };
+        // The kernel chooses another for each port 0.
+        self.port == other.port && self.port != 0 && (covers(self, other) || covers(other, self))
+    }
 }
 
 impl Entries {

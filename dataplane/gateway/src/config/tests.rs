@@ -28,7 +28,7 @@ fn unknown_keys_are_refused_with_their_line() {
 fn connections_are_as_many_as_descriptors_allow() {
     let check = |wanted: Option<u32>, descriptors: usize, clients: usize, upstreams: usize, warned: bool| {
         let limits = Limits { max_connections: wanted, ..Limits::default() };
-        let shares = limits.connections(descriptors);
+        let shares = limits.connections(descriptors, 0);
         let seen = (shares.clients, shares.upstreams, shares.warning.is_some());
         assert_eq!(seen, (clients, upstreams, warned), "{wanted:?} of {descriptors}");
     };
@@ -41,7 +41,7 @@ fn connections_are_as_many_as_descriptors_allow() {
     check(Some(500), 1_024, 500, 268, true);
     check(Some(20_000), 1_024, 768, LEAST_CONNECTIONS, true);
     check(Some(50_000), 1 << 20, 50_000, MOST_UPSTREAM_CONNECTIONS, false);
-    let shares = Limits { max_connections: Some(20_000), ..Limits::default() }.connections(1_024);
+    let shares = Limits { max_connections: Some(20_000), ..Limits::default() }.connections(1_024, 0);
     let warning = shares.warning.unwrap();
     assert!(
         warning.contains("limits.max_connections is 20000") && warning.contains("45861 files"),
@@ -53,17 +53,22 @@ fn connections_are_as_many_as_descriptors_allow() {
 fn as_many_descriptors_as_are_said_to_be_needed_are_enough() {
     for clients in [1, 384, 20_000, 40_000, 500_000] {
         let limits = Limits { max_connections: Some(clients), ..Limits::default() };
-        let needed = needed(clients as usize);
-        assert_eq!(limits.connections(needed).warning, None, "{needed} for {clients}");
+        for sockets in [0, 128] {
+            let needed = needed(clients as usize, sockets);
+            assert_eq!(limits.connections(needed, sockets).warning, None, "{needed} for {clients}");
+        }
     }
 }
 
 #[test]
 fn all_shares_and_the_reserve_are_no_more_than_there_are() {
     for descriptors in [256, 1_024, 4_096, 65_536, 1 << 20] {
-        let shares = Limits::default().connections(descriptors);
-        let all = shares.clients + shares.upstreams + shares.lookups + RESERVED_DESCRIPTORS;
-        assert!(all <= descriptors, "{shares:?} of {descriptors}");
+        // Two protocols, each with 8 entries, on 4 threads.
+        for sockets in [0, 64] {
+            let shares = Limits::default().connections(descriptors, sockets);
+            let all = shares.clients + shares.upstreams + shares.lookups + RESERVED_DESCRIPTORS + sockets;
+            assert!(all <= descriptors, "{shares:?} and {sockets} of {descriptors}");
+        }
     }
 }
 
@@ -147,8 +152,21 @@ fn what_cannot_work_is_named() {
     let http = "http = \"127.0.0.1:0\"";
     let proxied = "{ address = \"a:1\", proxy_protocol = true }";
     check(http, &format!("http = {proxied}"), "listen.http.proxy_protocol");
-    check(http, &format!("https = [\"a:1\", {proxied}]"), "listen.https[1].proxy_protocol");
+    check(http, &format!("https = [\"b:1\", {proxied}]"), "listen.https[1].proxy_protocol");
     check(http, "http = []", "listen");
+    for (entries, keys) in [
+        (["a:1", "a:1"], "listen.https[0] and listen.https[1]"),
+        (["A.example:1", "a.example:01"], "listen.https[0] and listen.https[1]"),
+        (["0.0.0.0:1", "10.0.0.5:1"], "listen.https[0] and listen.https[1]"),
+        (["10.0.0.5:1", "0.0.0.0:1"], "listen.https[0] and listen.https[1]"),
+        (["[::]:1", "0.0.0.0:1"], "listen.https[0] and listen.https[1]"),
+        (["[2001:db8::1]:1", "[::]:1"], "listen.https[0] and listen.https[1]"),
+    ] {
+        check(http, &format!("https = {entries:?}"), keys);
+    }
+    let inner = "{ address = \"10.0.0.5:1\", exposure = \"internal\" }";
+    check(http, &format!("https = [\"0.0.0.0:1\", {inner}]"), "listen.https[0] and listen.https[1]");
+    check(http, &format!("http = {inner}\nhttps = \"0.0.0.0:1\""), "listen.http and listen.https");
     for address in ["8080", ":8080", "a:", "a:65536", "a:b", ""] {
         check(http, &format!("http = {address:?}"), "listen.http");
         check(http, &format!("http = [\"a:1\", {address:?}]"), "listen.http[1]");
@@ -157,6 +175,22 @@ fn what_cannot_work_is_named() {
     check("[listen]", "limits = { header_timeout_ms = 0 }\n[listen]", "limits.header_timeout_ms");
     for key in ["client_silence_ms", "answer_silence_ms", "max_connections"] {
         check("[listen]", &format!("limits = {{ {key} = 0 }}\n[listen]"), &format!("limits.{key}"));
+    }
+}
+
+#[test]
+fn entries_of_different_addresses_stand_together() {
+    for entries in [
+        ["10.0.0.5:1", "10.0.0.6:1"],
+        ["0.0.0.0:1", "0.0.0.0:2"],
+        ["127.0.0.1:0", "127.0.0.1:0"],
+        ["0.0.0.0:1", "[2001:db8::1]:1"],
+        ["a.example:1", "b.example:1"],
+        // Whether these are one address is seen when the gateway listens.
+        ["localhost:1", "127.0.0.1:1"],
+    ] {
+        let text = SMALL.replace("http = \"127.0.0.1:0\"", &format!("https = {entries:?}"));
+        toml::from_str::<Config>(&text).unwrap().check().unwrap();
     }
 }
 

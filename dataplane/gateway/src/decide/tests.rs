@@ -11,7 +11,7 @@ use hanse_proto::runtime;
 use http::Request;
 
 use super::*;
-use crate::testbed::*;
+use crate::{table::FACES, testbed::*};
 
 /// Requests against a table, judged at chosen times.
 struct Judge {
@@ -146,7 +146,8 @@ fn a_gateway_limit_bounds_an_apis_own() {
 #[test]
 fn budgets_refill_and_survive_a_new_table() {
     let mut resources = index("production", orders());
-    let mut judge = Judge { table: RoutingTable::new(vec![resources.table()]), now: Duration::from_secs(9) };
+    let mut judge =
+        Judge { table: RoutingTable::new(vec![resources.table()], &FACES), now: Duration::from_secs(9) };
     let call = |judge: &Judge| judge.judge("GET /orders/v1/orders/7", &[("x-api-key", "key-one")]);
     let (good, over) = ("GET /orders/{id} -> /orders/7", "429 over-plan");
     assert_eq!([call(&judge), call(&judge), call(&judge)], [good, good, over]);
@@ -159,14 +160,14 @@ fn budgets_refill_and_survive_a_new_table() {
         credential("two", "shop", "key-two", 0),
     ];
     resources.apply(changes, vec!["plan/default/free".into()], &mut Default::default());
-    judge.table = RoutingTable::new(vec![resources.table()]);
+    judge.table = RoutingTable::new(vec![resources.table()], &FACES);
     assert_eq!(call(&judge), over);
     judge.now += Duration::from_secs(1);
     assert_eq!([call(&judge), call(&judge)], [good, over]);
 
     // Another rate is another budget.
     resources.apply(vec![plan("gratis", 600, 3)], Vec::new(), &mut Default::default());
-    judge.table = RoutingTable::new(vec![resources.table()]);
+    judge.table = RoutingTable::new(vec![resources.table()], &FACES);
     assert_eq!([call(&judge), call(&judge), call(&judge), call(&judge)], [good, good, good, over]);
 }
 

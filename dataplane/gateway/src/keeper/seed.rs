@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use hanse_link::{LinkStatus, PROVEN_AFTER, ProvenVersions, Replicas};
 use hanse_process::Pulse;
-use hanse_topology::{Exposure, Name};
+use hanse_topology::Name;
 use tokio::sync::watch;
 
 use super::{KeeperHandle, Keeping, NOTHING, Published, TableKeeper};
 use crate::{
     health::Endpoints,
     metrics::{ApiCounters, GatewayMetrics},
-    table::Protocol,
+    table::Face,
 };
 
 /// A [`TableKeeper`] that does not know its link yet: the link reports what is served, and so is made after it.
@@ -25,12 +25,12 @@ pub(crate) struct KeeperSeed {
 }
 
 impl KeeperSeed {
-    /// A task over these replicas, which hold what of the link's offer these `environments` (none: all) want. `entries`: by which ways
-    /// clients may come in.
+    /// A task over these replicas, which hold what of the link's offer these `environments` (none: all) want. `faces`: the ways to the
+    /// gateway.
     pub(crate) fn new(
         replicas: Replicas,
         environments: Vec<Name>,
-        entries: Vec<(Protocol, Exposure)>,
+        faces: Vec<Face>,
         metrics: Arc<GatewayMetrics>,
     ) -> (Self, KeeperHandle) {
         let handle = Published {
@@ -42,7 +42,7 @@ impl KeeperSeed {
             endpoints: Endpoints::default(),
             counters: ApiCounters::default(),
             metrics,
-            entries: entries.into(),
+            faces: faces.into(),
             whole: Arc::new(|| ()),
             #[cfg(test)]
             faults: Arc::default(),

@@ -65,7 +65,7 @@ impl World {
         let (served, noted) = (handle.table.clone(), Arc::new(AtomicUsize::new(0)));
         let counted = noted.clone();
         let keeper = keeper.noting(move || {
-            assert!(!served.load().is_configured(), "nothing is served yet");
+            assert!(!served.load().is_configured(Exposure::External), "nothing is served yet");
             counted.fetch_add(1, Ordering::SeqCst);
         });
         let (trigger, shutdown) = ShutdownTrigger::new();
@@ -109,7 +109,7 @@ impl World {
 async fn what_is_acknowledged_is_served() {
     let mut world = World::start();
     assert!(world.handle.ready.borrow().is_err());
-    assert!(!world.handle.table.load().is_configured());
+    assert!(!world.handle.table.load().is_configured(Exposure::External));
 
     let mut first = vec![listener("production", &[])];
     first.extend(api("orders"));
@@ -320,12 +320,14 @@ async fn nothing_is_served_before_every_offered_scope_is_there() {
     let missing =
         |ready: &Result<(), String>| ready.as_ref().is_err_and(|why| why.contains("sandbox is missing"));
     tokio::time::timeout(SOON, world.handle.ready.wait_for(missing)).await.unwrap().unwrap();
-    assert!(!world.handle.table.load().is_configured());
+    assert!(!world.handle.table.load().is_configured(Exposure::External));
     assert!(world.handle.effective.borrow().is_empty());
 
     world.advance("sandbox", position(1, 6), vec![listener("sandbox", &["sandbox.localhost"])], &[]);
     world.effective(&[("production", position(1, 5)), ("sandbox", position(1, 6))]).await;
-    assert!(world.handle.ready.borrow().is_ok() && world.handle.table.load().is_configured());
+    assert!(
+        world.handle.ready.borrow().is_ok() && world.handle.table.load().is_configured(Exposure::External)
+    );
     // Later ones are added when they are there, and hold up nothing.
     world.offers(&["production", "sandbox", "staging"]);
     world.advance("production", position(1, 7), api("orders"), &[]);

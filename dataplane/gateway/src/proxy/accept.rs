@@ -33,7 +33,8 @@ pub(super) const GRACE: Duration = Duration::from_millis(20);
 /// Binds `count` sockets to one address; with port 0 the kernel chooses one port for all. The kernel spreads
 /// connections over them.
 pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
-    // Sockets that share a port hide that another process has it. So ask for it alone first.
+    // Sockets that share a port hide that another process has it, or another entry of this one, whose exposure may be another. So ask for
+    // it alone first.
     let alone = socket(address, false)?;
     let address = alone.local_addr()?.as_socket().unwrap_or(address);
     if count == 1 {
@@ -45,6 +46,9 @@ pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
 
 fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?; // [::] stands for all addresses, whatever the system's default is
+    }
     socket.set_reuse_address(true)?; // a restart must not wait for connections in TIME_WAIT
     socket.set_reuse_port(shared)?;
     socket.set_nonblocking(true)?;
@@ -122,6 +126,19 @@ mod tests {
 
     /// Set in the process that is to run out of descriptors.
     const STARVES: &str = "HANSE_TEST_STARVES";
+
+    #[test]
+    fn two_entries_never_share_an_address() {
+        for (first, then) in [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("127.0.0.1", "0.0.0.0")]
+        {
+            for count in [1, 2] {
+                let first = bind(format!("{first}:0").parse().unwrap(), count).unwrap();
+                let port = first[0].local_addr().unwrap().port();
+                let error = bind(format!("{then}:{port}").parse().unwrap(), count).unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{then} {count}");
+            }
+        }
+    }
 
     /// Tries to accept a connection again and again.
     async fn starve() {

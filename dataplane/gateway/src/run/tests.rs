@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 
 use self::harness::*;
 use super::*;
-use crate::testbed::{SOON, eventually};
+use crate::testbed::{SOON, eventually, internal_listener, listener};
 
 #[tokio::test]
 async fn a_gateway_joins_serves_follows_and_goes_on_alone() {
@@ -41,7 +41,6 @@ async fn a_gateway_joins_serves_follows_and_goes_on_alone() {
     assert_eq!((&shown["scopes"][0]["revision"], &shown["scopes"][0]["routes"]), (&4.into(), &2.into()));
     assert_eq!(shown["scopes"][0]["root"], agent.root().to_string(), "that of revision 4");
     assert_eq!(shown["agent"]["name"], "agent-1");
-    assert_eq!(shown["certificate"]["environments"], serde_json::json!([]), "an earlier agent's names none");
     let entry = &shown["entries"][0];
     assert_eq!((&entry["address"], &entry["exposure"]), (&http.as_str().into(), &"external".into()));
     let metrics = until(&admin, "/metrics", 200).await;
@@ -287,6 +286,30 @@ async fn an_address_that_is_taken_is_named() {
     let (_trigger, running) = start(&config);
     let error = running.await.unwrap().unwrap_err();
     assert!(error.to_string().contains("listen.http"), "{error}");
+}
+
+#[tokio::test]
+async fn an_entry_serves_what_its_exposure_in_the_file_says() {
+    let agent = Agent::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = agent.config(dir.path());
+    let external = http_of(&config);
+    // Requests have the host 127.0.0.1.
+    agent.publish_environment(3, "back-office", internal_listener("back-office", &["127.0.0.1"]));
+    agent.publish_environment(3, "partner", listener("partner", &[]));
+    let internal = format!("127.0.0.1:{}", free_port());
+    config.listen = toml::from_str(&format!(
+        "http = [{external:?}, {{ address = {internal:?}, exposure = \"internal\" }}]\nadmin = {:?}",
+        config.listen.admin
+    ))
+    .unwrap();
+    let running = start(&config);
+    until(&config.listen.admin, "/readyz", 200).await;
+    let at = async |address: &str| (get(address, "/back-office").await.0, get(address, "/partner").await.0);
+    // No process listens on port 9, so 502 says that an Api has the request.
+    assert_eq!(at(&internal).await, (502, 404));
+    assert_eq!(at(&external).await, (404, 502));
+    stop(running).await;
 }
 
 #[tokio::test]

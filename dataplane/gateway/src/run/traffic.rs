@@ -128,8 +128,8 @@ async fn sockets(key: &str, address: &str, count: usize) -> Result<Vec<std::net:
 }
 
 fn cannot_listen(key: &str, address: &str) -> impl FnOnce(std::io::Error) -> Error {
-    let (face, address) = (key.to_owned(), address.to_owned());
-    move |source| Error::Listen { face, address, source }
+    let (entry, address) = (key.to_owned(), address.to_owned());
+    move |source| Error::Listen { entry, address, source }
 }
 
 #[cfg(test)]

@@ -15,8 +15,11 @@ fn both(internal: bool, hostnames: &[&str]) -> runtime::Listener {
     runtime::Listener { http: true, https: true, internal, hostnames, ..Default::default() }
 }
 
-/// The environment that a client finds; `-`: none.
-fn found(table: &RoutingTable, (protocol, exposure): (Protocol, Exposure), host: &str) -> String {
+/// The environment that a client finds; `-`: none; `not-ready`: there is nothing to look in.
+fn found(table: &RoutingTable, (protocol, exposure): Face, host: &str) -> String {
+    if !table.is_configured(exposure) {
+        return "not-ready".to_owned();
+    }
     let found = table.environment(protocol, exposure, host);
     let name = found.and_then(|environment| environment.scope().environment().map(ToString::to_string));
     name.unwrap_or_else(|| "-".to_owned())
@@ -27,7 +30,7 @@ fn an_internal_environment_is_found_by_internal_entries_only() {
     let inner = || environment("inner", both(true, &["inner.example", "*.inner.example"]));
     let ours = || environment("ours", both(false, &["api.example"]));
     let check = |environments: Vec<Arc<ScopeTable>>, host: &str, outside: &str, inside: &str| {
-        let table = RoutingTable::new(environments);
+        let table = RoutingTable::new(environments, &FACES);
         for protocol in PROTOCOLS {
             let at = |exposure| found(&table, (protocol, exposure), host);
             assert_eq!(
@@ -44,7 +47,10 @@ fn an_internal_environment_is_found_by_internal_entries_only() {
     }
     check(vec![inner(), ours()], "api.example", "ours", "ours");
     // The client of HTTP/1.0 that names no host.
-    check(vec![environment("all", both(true, &[]))], "", "-", "all");
+    check(vec![environment("all", both(true, &[]))], "", "not-ready", "all");
+    check(vec![], "", "not-ready", "not-ready");
+    // One that accepts nothing yet is no secret.
+    check(vec![environment("all", both(true, &[])), index("new", Vec::new()).table()], "", "-", "all");
     check(vec![environment("all", both(true, &[])), ours()], "other.example", "-", "all");
     // One that names a host goes before one that has every host, whatever their exposure.
     check(vec![environment("all", both(true, &[])), ours()], "api.example", "ours", "ours");
@@ -57,17 +63,17 @@ fn an_internal_environment_is_found_by_internal_entries_only() {
 #[test]
 fn an_environment_is_dark_where_no_entry_serves_it() {
     let http_only = runtime::Listener { https: false, ..both(true, &["h.example"]) };
-    let table = RoutingTable::new(vec![
+    let environments = vec![
         environment("inner", both(true, &["inner.example"])),
         environment("inner-http", http_only),
         environment("ours", both(false, &[])),
         index("no-listener", Vec::new()).table(),
-    ]);
-    let check = |entries: &[(Protocol, Exposure)], wanted: &[(&str, &str)]| {
-        let dark = table.dark(entries);
+    ];
+    let check = |faces: &[Face], wanted: &[(&str, &str)]| {
+        let dark = RoutingTable::new(environments.clone(), faces).dark();
         let dark: Vec<_> = dark.iter().map(|(scope, why)| (scope.to_string(), why.as_str())).collect();
         let wanted: Vec<_> = wanted.iter().map(|(name, why)| (scope(name).to_string(), *why)).collect();
-        assert_eq!(dark, wanted, "{entries:?}");
+        assert_eq!(dark, wanted, "{faces:?}");
     };
     let inner = ("inner", "it needs an internal entry under [listen], for http or https");
     let inner_http = ("inner-http", "it needs an internal entry under [listen], for http");
@@ -76,6 +82,33 @@ fn an_environment_is_dark_where_no_entry_serves_it() {
     check(&[(Protocol::Https, Exposure::Internal)], &[inner_http]);
     check(&[(Protocol::Http, Exposure::Internal)], &[]);
     check(&[], &[inner, inner_http, ours]);
+}
+
+#[test]
+fn a_host_is_had_at_the_faces_of_the_gateway_alone() {
+    let shared = |name: &str, internal| environment(name, both(internal, &["h.example"]));
+    let place = runtime::Route { hosts: vec!["h.example".to_owned()], ..route("a", "/a", &["GET /"]) };
+    let local = local_index("east", vec![route_entry(place)]);
+    // An internal environment has the host first, and an external one second. A local scope adds to one of them.
+    let check = |added_to_internal: bool, faces: &[Face], is_lost: bool| {
+        let (inner, outer) =
+            if added_to_internal { ("production", "other") } else { ("other", "production") };
+        let scopes = vec![shared(inner, true), shared(outer, false), local.table()];
+        let table = RoutingTable::new(scopes, faces);
+        let served = local.in_force("route/default/a").unwrap();
+        let lost = table.lost(&local.table().scope, served).next();
+        assert_eq!(lost.is_some(), is_lost, "{added_to_internal} {faces:?}: {lost:?}");
+    };
+    let at = |exposure| Protocol::ALL.map(|protocol| (protocol, exposure));
+    for (faces, internal_is_lost, external_is_lost) in [
+        (&FACES[..], false, false),
+        (&at(Exposure::Internal)[..], false, true),
+        (&at(Exposure::External)[..], true, false),
+        (&[], true, true),
+    ] {
+        check(true, faces, internal_is_lost);
+        check(false, faces, external_is_lost);
+    }
 }
 
 /// A listener of any kind, of hosts that often meet.
@@ -100,7 +133,7 @@ proptest! {
                 let internal = internal.unwrap_or(listener.internal);
                 environment(&format!("e-{at}"), runtime::Listener { internal, ..listener.clone() })
             });
-            RoutingTable::new(tables.collect())
+            RoutingTable::new(tables.collect(), &FACES)
         };
         let whole = table(|_| true, None);
         let outside = table(|listener| !listener.internal, Some(false));

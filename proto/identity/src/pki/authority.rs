@@ -8,7 +8,7 @@ use std::{
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ParsedPublicKey};
 use hanse_process::WallClock;
-use hanse_topology::{DOMAIN, Identity, Name, is_reserved};
+use hanse_topology::{DOMAIN, Identity, Name, Role, is_reserved};
 use rand::RngCore as _;
 use rcgen::{
     BasicConstraints, CertificateParams, CidrSubnet, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,
@@ -209,15 +209,17 @@ impl Authority {
         self.issue_dated_leaf(spki, identity, extra, &Environments::default(), self.lifetime(LEAF_LIFE)?)
     }
 
-    /// Certifies a node below an agent, with the environments that it serves. Only a region's authority can.
+    /// Certifies a gateway, with the environments that it serves. Only a region's authority can, and leaves of other roles name none.
+    ///
+    /// A server shows its leaf to each client: a listener of clients is not to have a leaf that names environments.
     pub fn issue_leaf_for(
         &self,
         spki: &[u8],
         identity: &Identity,
         environments: &Environments,
     ) -> Result<Chain, PkiError> {
-        if !matches!(self.tier, Tier::Regional(_)) {
-            return Err(PkiError::not_allowed("only the leaves of a region name environments"));
+        if !matches!(self.tier, Tier::Regional(_)) || identity.role != Role::Gateway {
+            return Err(PkiError::not_allowed("only the leaves of a region's gateways name environments"));
         }
         self.issue_dated_leaf(spki, identity, &[], environments, self.lifetime(LEAF_LIFE)?)
     }

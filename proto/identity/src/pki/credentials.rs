@@ -2,10 +2,7 @@
 
 use std::{fmt, path::Path, sync::Arc};
 
-use super::{
-    Chain, Environments, KeyPair, LiveCredentials, PkiError, TrustAnchor, Validity, environments_of, files,
-    identity_of,
-};
+use super::{Chain, KeyPair, LiveCredentials, PkiError, TrustAnchor, Validity, files, identity_of};
 use hanse_topology::Identity;
 use rustls::{
     SignatureScheme,
@@ -69,11 +66,6 @@ impl Credentials {
     /// Whose they are.
     pub fn identity(&self) -> &Identity {
         &self.identity
-    }
-
-    /// The environments that the leaf names.
-    pub fn environments(&self) -> Result<Environments, PkiError> {
-        environments_of(&self.chain[0])
     }
 
     /// The root the chain ends in.

@@ -15,9 +15,11 @@ use x509_parser::{
 
 use super::PkiError;
 
-/// The object identifier of the extension, below the arc of UUIDs (ITU-T X.667). The UUID is 00000000-0000-0000-899f-6a4b57309f90: its
-/// first half is zero because arcs have 64 bits in the library that signs.
-const OID: [u64; 3] = [2, 25, 0x899f_6a4b_5730_9f90];
+/// The object identifier of the extension. It is private to Hanse's own PKI: no registry knows it, and only leaves below a Hanse root have it.
+///
+/// Its last arc was drawn at random below 2^31, and so is no UUID, although 2.25 is the arc of those. Go refuses a certificate with an arc
+/// of 2^31 or more in any extension (`cryptobyte.ReadASN1ObjectIdentifier`), also where it verifies nothing.
+const OID: [u64; 3] = [2, 25, 1_264_005_279];
 /// The most environments that a leaf names: each handshake carries them, 4 KiB with the longest names.
 pub const MAX_ENVIRONMENTS: usize = 64;
 /// Stands for all environments. No environment has this name.
@@ -43,28 +45,11 @@ impl Default for Environments {
 }
 
 impl Environments {
-    /// As join tokens and records of nodes have them: no name stands for all.
-    pub fn of_record(names: impl IntoIterator<Item = Name>) -> Self {
-        let names: BTreeSet<Name> = names.into_iter().collect();
-        if names.is_empty() { Self::All } else { Self::Named(names) }
-    }
-
     /// Whether an environment is among them.
     pub fn contains(&self, environment: &Name) -> bool {
         match self {
             Self::All => true,
             Self::Named(names) => names.contains(environment),
-        }
-    }
-
-    /// Those that are among others, too.
-    pub fn within(&self, others: &Self) -> Self {
-        match (self, others) {
-            (Self::All, others) => others.clone(),
-            (own, Self::All) => own.clone(),
-            (Self::Named(own), Self::Named(others)) => {
-                Self::Named(own.intersection(others).cloned().collect())
-            }
         }
     }
 

@@ -32,6 +32,19 @@ fn an_environment_is_a_listener_in_each_of_its_regions() {
     assert!(!world.content.contains_key(&scope("us", "partner")));
 }
 
+/// A gateway that does not know `internal` would serve the Environment to clients of all its addresses.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "as a gateway does it")]
+fn an_internal_listener_requires_the_feature() {
+    let requires = |internal: bool| {
+        let bytes = encode::bytes(Runtime::Listener(runtime::Listener { internal, ..Default::default() }));
+        hanse_runtime::check(hanse_runtime::ResourceKind::Listener, &bytes).expect("this release knows it");
+        runtime::Resource::decode(bytes).unwrap().requires
+    };
+    assert!(requires(false).is_empty());
+    assert_eq!(requires(true), ["exposure"]);
+}
+
 /// A gateway that does not know `served_in` would find no upstream, and could not tell why.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "as a gateway does it")]

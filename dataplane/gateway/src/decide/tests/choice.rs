@@ -32,12 +32,15 @@ fn environments_are_chosen_by_host_and_protocol() {
         Vec::new(),
         &mut Default::default(),
     );
-    let table = RoutingTable::new(vec![
-        environment("production", &[], &["GET /any"]),
-        environment("sandbox", &["sandbox.localhost"], &["GET /sandbox"]),
-        environment("partner", &["*.partner.example", "partner.example"], &["GET /partner"]),
-        plain.table(),
-    ]);
+    let table = RoutingTable::new(
+        vec![
+            environment("production", &[], &["GET /any"]),
+            environment("sandbox", &["sandbox.localhost"], &["GET /sandbox"]),
+            environment("partner", &["*.partner.example", "partner.example"], &["GET /partner"]),
+            plain.table(),
+        ],
+        &FACES,
+    );
     let judge = Judge { table, now: Duration::ZERO };
     let check = |host: &str, path: &str, served: bool| {
         for protocol in PROTOCOLS {

@@ -2,6 +2,26 @@
 
 use super::*;
 
+#[test]
+fn a_gateway_of_internal_environments_alone_has_nothing_for_external_entries() {
+    let inner = index("inner", vec![internal_listener("inner", &[])]).table();
+    let unheard = Judge { table: RoutingTable::new(Vec::new(), &FACES), now: Duration::ZERO };
+    let judge = Judge { table: RoutingTable::new(vec![inner], &FACES), now: Duration::ZERO };
+    for (request, host, inside) in [
+        ("GET /x", "inner.example", "404 no-route"),
+        ("GET /%zz", "inner.example", "400 bad-path"),
+        ("GET /x", "a host", "400 bad-host"),
+    ] {
+        let at = |judge: &Judge, exposure| {
+            judge.judge_at((Protocol::Https, exposure), request, &[("host", host)]).1
+        };
+        let outside = at(&judge, Exposure::External);
+        assert_eq!(outside, "503 not-ready", "{request} {host}");
+        assert_eq!(outside, at(&unheard, Exposure::External), "as where it never came");
+        assert_eq!(at(&judge, Exposure::Internal), inside, "{request} {host}");
+    }
+}
+
 /// `inner`, internal, and `ours`, external. Each has one Api.
 fn two_environments() -> RoutingTable {
     let environment = |name: &str, listener: (Arc<str>, Bytes)| {
@@ -11,10 +31,13 @@ fn two_environments() -> RoutingTable {
         let upstream = upstream_entry(name, upstream(&["http://127.0.0.1:9"]));
         index(name, vec![listener, route_entry(route), upstream]).table()
     };
-    RoutingTable::new(vec![
-        environment("inner", internal_listener("inner", &["inner.example", "*.inner.example"])),
-        environment("ours", listener("ours", &["api.example"])),
-    ])
+    RoutingTable::new(
+        vec![
+            environment("inner", internal_listener("inner", &["inner.example", "*.inner.example"])),
+            environment("ours", listener("ours", &["api.example"])),
+        ],
+        &FACES,
+    )
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Internal environments, on real sockets.
 
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::{ClientConfig, crypto::aws_lc_rs};
 use rustls_pki_types::ServerName;
 use std::{net::SocketAddr, sync::Arc};
@@ -7,7 +9,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{
     harness::*,
@@ -32,17 +34,32 @@ fn undated(text: &str) -> String {
     text.split_inclusive("\r\n").filter(|line| !line.starts_with("date: ")).collect()
 }
 
-/// The octets of an answer, and the certificate that was shown, to a client that asks for this name in its handshake.
-async fn over_tls(address: SocketAddr, own: &Certificate, name: &str, octets: &str) -> (String, Vec<u8>) {
+/// A connection of a client that asks for this name in its handshake.
+async fn connected(address: SocketAddr, own: &Certificate, name: &str, alpn: &[u8]) -> TlsStream<TcpStream> {
     let mut client = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(own.roots.clone())
         .with_no_client_auth();
-    client.alpn_protocols = vec![b"http/1.1".to_vec()];
+    client.alpn_protocols = vec![alpn.to_vec()];
     let stream = TcpStream::connect(address).await.unwrap();
     let name = ServerName::try_from(name.to_owned()).unwrap();
-    let mut stream = TlsConnector::from(Arc::new(client)).connect(name, stream).await.unwrap();
+    TlsConnector::from(Arc::new(client)).connect(name, stream).await.unwrap()
+}
+
+/// Status and body of the answer over HTTP/2 to a request for this host.
+async fn over_http2(address: SocketAddr, own: &Certificate, host: &str) -> (u16, String) {
+    let stream = TokioIo::new(connected(address, own, host, b"h2").await);
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::get(format!("https://{host}/a/x")).body(String::new()).unwrap();
+    let answer = collect(sender.send_request(request).await.unwrap()).await.unwrap();
+    (answer.status.as_u16(), answer.body)
+}
+
+/// The octets of an answer, and the certificate that was shown.
+async fn over_tls(address: SocketAddr, own: &Certificate, name: &str, octets: &str) -> (String, Vec<u8>) {
+    let mut stream = connected(address, own, name, b"http/1.1").await;
     let shown = stream.get_ref().1.peer_certificates().unwrap()[0].to_vec();
     stream.write_all(octets.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
@@ -54,7 +71,7 @@ async fn over_tls(address: SocketAddr, own: &Certificate, name: &str, octets: &s
 #[tokio::test]
 async fn an_internal_environment_answers_at_internal_entries_and_elsewhere_is_not_there() {
     let upstream = Upstream::start().await;
-    let own = certificate("*.gw.example", &[b"http/1.1"]);
+    let own = certificate("*.gw.example", &[b"h2", b"http/1.1"]);
     let setup = Setup { tls: Some(own.server.clone()), ..Default::default() };
     let gateway = Gateway::with(setup, Resources::new());
     gateway.serve_all(environments(&upstream.url()));
@@ -93,6 +110,10 @@ async fn an_internal_environment_answers_at_internal_entries_and_elsewhere_is_no
         let (outside, _) = over_tls(https, &own, sni, &mixed(host)).await;
         assert!(outside.starts_with("HTTP/1.1 404 "), "{sni} {outside}");
     }
+    let unknown = over_http2(https, &own, "other.gw.example").await;
+    assert_eq!(unknown.0, 404);
+    assert_eq!(over_http2(https, &own, "inner.gw.example").await, unknown);
+    assert_eq!(over_http2(internal_https, &own, "inner.gw.example").await.0, 200);
     let old = "GET /a/x HTTP/1.0\r\n\r\n"; // it names no host
     assert!(raw(gateway.http, old.as_bytes()).await.starts_with("HTTP/1.0 404 "));
     for address in [gateway.http, gateway.internal] {

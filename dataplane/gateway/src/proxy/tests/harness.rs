@@ -32,7 +32,7 @@ use crate::{
     health::{Endpoints, HealthChecks},
     metrics::{ApiCounters, GatewayMetrics, HostCounters},
     proxy::{BoundEntry, Dataplane, DataplaneOptions, Slots, bind},
-    table::{ConnectProfiles, Protocol, RoutingTable, SetId, index::ScopeIndex},
+    table::{ConnectProfiles, FACES, Protocol, RoutingTable, SetId, index::ScopeIndex},
     testbed,
     testbed::scope,
 };
@@ -124,7 +124,7 @@ impl Gateway {
         let options = DataplaneOptions {
             table: table.clone(),
             limits: setup.limits,
-            max_connections: setup.limits.connections(4_096).clients,
+            max_connections: setup.limits.connections(4_096, 0).clients,
             slots: slots.clone(),
             drain: setup.drain,
             entries,
@@ -199,13 +199,13 @@ impl Gateway {
             index.apply(resources, Vec::new(), profiles);
             index.table()
         });
-        let table = RoutingTable::new(tables.collect());
+        let table = RoutingTable::new(tables.collect(), &FACES);
         self.endpoints.enforce(&table.egress());
         self.table.store(Arc::new(table));
     }
 
     fn serve(&self, index: &ScopeIndex) {
-        let table = RoutingTable::new(vec![index.table()]);
+        let table = RoutingTable::new(vec![index.table()], &FACES);
         self.endpoints.enforce(&table.egress());
         self.table.store(Arc::new(table));
     }

@@ -168,6 +168,20 @@ impl Agent {
         self.publish_at(revision, api, &format!("/{api}"));
     }
 
+    /// Publishes an Environment of one host, with an Api of the same name.
+    pub(super) fn publish_environment(&self, revision: u64, name: &str, listener: (Arc<str>, bytes::Bytes)) {
+        let lineage = Lineage { generation: 1, id: [7; 16], parent: None };
+        let resources = vec![
+            listener,
+            route_entry(route(name, &format!("/{name}"), &["GET /"])),
+            upstream_entry(name, upstream(&["http://127.0.0.1:9"])),
+        ];
+        let advance = |replica: &mut hanse_link::Replica| {
+            replica.advance(Position { lineage, revision }, resources, Vec::new())
+        };
+        self.replicas.update(&scope(name), advance).unwrap();
+    }
+
     /// The same, with another context.
     pub(super) fn publish_at(&self, revision: u64, api: &str, context: &str) {
         let lineage = Lineage { generation: 1, id: [7; 16], parent: None };

@@ -9,7 +9,7 @@ use hanse_topology::Exposure;
 
 use super::*;
 use crate::{
-    table::{ConnectProfiles, Protocol, RoutingTable, index::ScopeIndex},
+    table::{ConnectProfiles, FACES, Protocol, RoutingTable, index::ScopeIndex},
     testbed::{granted, index, listener, local_index, route, route_of, scope},
 };
 
@@ -67,7 +67,7 @@ impl World {
         if first_last {
             all.reverse();
         }
-        Self { table: RoutingTable::new(all), grants: grants.to_vec(), tables, indexes }
+        Self { table: RoutingTable::new(all, &FACES), grants: grants.to_vec(), tables, indexes }
     }
 
     fn environment(&self) -> &EnvironmentTable {
@@ -316,7 +316,7 @@ fn a_route_that_cannot_be_used_keeps_its_requests_from_other_organizations() {
     };
     change(&mut made, vec![(key, later.encode_to_vec().into()), upstream], &[]);
     let answer = |made: &ScopeIndex, place: Place, path: &str| {
-        let table = RoutingTable::new(vec![made.table(), local("east", &[place]).table()]);
+        let table = RoutingTable::new(vec![made.table(), local("east", &[place]).table()], &FACES);
         let environment = table.environment(Protocol::Http, Exposure::External, "any.example").unwrap();
         let served = environment.api("any.example", path.as_bytes()).unwrap();
         format!("{}{}", served.key, if served.routes.blocked { " blocked" } else { "" })
@@ -348,7 +348,7 @@ fn a_local_route_at_no_host_of_its_environment_is_told() {
             tables.push(ScopeIndex::new(scope("production")).table());
         }
         tables.push(added.table());
-        let table = RoutingTable::new(tables);
+        let table = RoutingTable::new(tables, &FACES);
         table.lost(&added.table().scope, added.in_force("route/acme/b0").unwrap()).collect::<Vec<_>>()
     };
     let told = |host: &str| vec![format!("{host}/orders is at no host of the Environment on this gateway")];
@@ -373,13 +373,13 @@ fn a_local_route_at_no_host_of_its_environment_is_told() {
 #[test]
 fn a_local_scope_serves_nothing_without_its_environment() {
     let place: Place = ("acme", 0, "", "/orders");
-    let table = RoutingTable::new(vec![local("east", &[place]).table()]);
+    let table = RoutingTable::new(vec![local("east", &[place]).table()], &FACES);
     assert!(
-        !table.is_configured()
+        !table.is_configured(Exposure::External)
             && table.environment(Protocol::Http, Exposure::External, "any.example").is_none()
     );
     // The control plane's scope is there, and has no Listener yet.
     let index = ScopeIndex::new(scope("production"));
-    let table = RoutingTable::new(vec![index.table(), local("east", &[place]).table()]);
+    let table = RoutingTable::new(vec![index.table(), local("east", &[place]).table()], &FACES);
     assert!(table.environment(Protocol::Http, Exposure::External, "any.example").is_none());
 }

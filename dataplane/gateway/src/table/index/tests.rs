@@ -5,7 +5,7 @@ use hanse_topology::Exposure;
 
 use super::*;
 use crate::{
-    table::{Protocol, RequestPath, RoutingTable, callers::OwnedId},
+    table::{FACES, Protocol, RequestPath, RoutingTable, callers::OwnedId},
     testbed::*,
 };
 
@@ -13,7 +13,7 @@ mod closed;
 
 /// Which Api answers, and how many endpoints' turns it has: `-` where there is none.
 fn serves(index: &ScopeIndex, path: &str) -> String {
-    let table = RoutingTable::new(vec![index.table()]);
+    let table = RoutingTable::new(vec![index.table()], &FACES);
     let Some(environment) = table.environment(Protocol::Http, Exposure::External, "any.example") else {
         return "no listener".to_owned();
     };
@@ -31,7 +31,7 @@ fn serves(index: &ScopeIndex, path: &str) -> String {
 
 /// Whether the Api that answers is blocked.
 fn is_blocked(index: &ScopeIndex, path: &str) -> bool {
-    let table = RoutingTable::new(vec![index.table()]);
+    let table = RoutingTable::new(vec![index.table()], &FACES);
     let environment = table.environment(Protocol::Http, Exposure::External, "any.example").unwrap();
     environment.api("any.example", path.as_bytes()).unwrap().routes.blocked
 }

@@ -1,5 +1,6 @@
 use hanse_topology::Identity;
 use rcgen::{CertificateParams, Issuer};
+use x509_parser::extensions::X509Extension;
 
 use super::*;
 use crate::{Authority, KeyPair, testbed::Federation};
@@ -35,14 +36,23 @@ fn a_leaf_says_the_environments_that_it_was_issued_for() {
     }
     // As every leaf was issued before, and still is for agents and control nodes.
     for who in ["g.gateway.eu-west", "a.agent.eu-west", "cp-1.server.control"] {
-        assert_eq!(federation.credentials(who).environments().unwrap(), Environments::default());
+        let credentials = federation.credentials(who);
+        assert_eq!(environments_of(&credentials.chain()[0]).unwrap(), Environments::default());
     }
     let many: Vec<String> = (0..=MAX_ENVIRONMENTS).map(|n| format!("e-{n}")).collect();
     let many = named(&many.iter().map(String::as_str).collect::<Vec<_>>());
     let error = issued(&federation.region, &many).unwrap_err().to_string();
     assert!(error.contains("at most 64 environments, and these are 65"), "{error}");
-    let error = issued(&federation.control, &Environments::All).unwrap_err().to_string();
-    assert!(error.contains("only the leaves of a region"), "{error}");
+    let key = KeyPair::generate().unwrap().public_key_der();
+    for (by, who) in [
+        (&federation.control, "cp-1.server.control"),
+        (&federation.region, "a.agent.eu-west"),
+        (&federation.region, "d.dns.eu-west"),
+    ] {
+        let who = format!("{who}.hanse.internal").parse().unwrap();
+        let error = by.issue_leaf_for(&key, &who, &Environments::All).unwrap_err().to_string();
+        assert!(error.contains("only the leaves of a region's gateways"), "{error}");
+    }
 }
 
 #[test]
@@ -54,13 +64,28 @@ fn a_leaf_with_environments_is_verified_as_any_other() {
     assert_eq!(federation.anchor().verify(&chain, std::time::SystemTime::now()).unwrap(), gateway());
     let (_, parsed) = parse_x509_certificate(&chain[0]).unwrap();
     let oid = Oid::from(&OID).unwrap();
-    // 2.25.9916761776311017360: seven bits of an arc to an octet (X.690, 8.19).
-    assert_eq!(oid.as_bytes(), [0x69, 0x81, 0x89, 0xcf, 0xda, 0xc9, 0xb5, 0xb9, 0xc2, 0xbf, 0x10]);
+    // 2.25.1264005279: seven bits of an arc to an octet (X.690, 8.19).
+    assert_eq!(oid.as_bytes(), [0x69, 0x84, 0xda, 0xdc, 0xe1, 0x1f]);
     assert!(!parsed.get_extension_unique(&oid).unwrap().unwrap().critical);
 }
 
 #[test]
-fn of_a_request_for_a_certificate_nothing_counts() {
+fn common_clients_read_the_object_identifier() {
+    // Go reads an arc into 31 bits.
+    let federation = Federation::new();
+    let key = KeyPair::generate().unwrap().public_key_der();
+    let chain = federation.region.issue_leaf_for(&key, &gateway(), &Environments::All).unwrap();
+    let (_, leaf) = parse_x509_certificate(&chain[0]).unwrap();
+    for extension in leaf.extensions() {
+        let arcs: Vec<u64> = extension.oid.iter().unwrap().collect();
+        assert!(arcs.iter().all(|arc| *arc < 1 << 31), "{arcs:?}");
+    }
+    let arcs = |extension: &X509Extension<'_>| extension.oid.iter().unwrap().collect::<Vec<u64>>();
+    assert!(leaf.extensions().iter().any(|extension| arcs(extension) == OID));
+}
+
+#[test]
+fn a_request_for_a_certificate_is_no_public_key() {
     let federation = Federation::new();
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::default();
@@ -69,6 +94,9 @@ fn of_a_request_for_a_certificate_nothing_counts() {
     let error =
         federation.region.issue_leaf_for(asked.der(), &gateway(), &named(&["production"])).unwrap_err();
     assert!(matches!(error, PkiError::PublicKey { .. }), "{error}");
+    // Of its key the leaf says what the authority was told.
+    let chain = federation.region.issue_leaf_for(&key.public_key_der(), &gateway(), &named(&["production"]));
+    assert_eq!(environments_of(&chain.unwrap()[0]).unwrap(), named(&["production"]));
 }
 
 #[test]
@@ -111,23 +139,9 @@ fn a_malformed_extension_is_an_error_and_stands_for_no_environment() {
 }
 
 #[test]
-fn environments_are_counted_out() {
-    let name = |text: &str| Name::new(text).unwrap();
-    let (all, some, none) = (Environments::All, named(&["a", "b"]), Environments::default());
-    assert_eq!(Environments::of_record([]), all);
-    assert_eq!(Environments::of_record([name("b"), name("a"), name("a")]), some);
-    for (one, other, wanted) in [
-        (&all, &all, &all),
-        (&all, &some, &some),
-        (&some, &all, &some),
-        (&some, &none, &none),
-        (&none, &all, &none),
-        (&some, &named(&["b", "c"]), &named(&["b"])),
-    ] {
-        assert_eq!(one.within(other), *wanted);
-    }
-    let has = |environments: &Environments| environments.contains(&name("a"));
+fn environments_are_asked_and_shown() {
+    let (all, some, none) = (Environments::All, named(&["b", "a"]), Environments::default());
+    let has = |environments: &Environments| environments.contains(&Name::new("a").unwrap());
     assert_eq!((has(&all), has(&some), has(&none)), (true, true, false));
-    let shown = [&all, &some, &none].map(ToString::to_string);
-    assert_eq!(shown, ["*", "a, b", "none"]);
+    assert_eq!([&all, &some, &none].map(ToString::to_string), ["*", "a, b", "none"]);
 }
