@@ -118,8 +118,9 @@ impl Admission for GatewayAdmission {
                  gateways/{name}.json from this agent's data directory and join again"
             )),
             None => unknown(format!(
-                "this agent did not admit {peer}: join here with a token (hanse agent mint-token), or copy gateways/{name}.json \
-                 from the data directory of the agent that did"
+                "this agent did not admit {peer}: join here with a token (hanse agent mint-token --join {role}), or copy \
+                 gateways/{name}.json from the data directory of the agent that did",
+                role = peer.role
             )),
         }
     }

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use hanse_link::{StoreKey, Wanted, dialable, is_loopback};
+use hanse_link::{StoreKey, Wanted};
 use hanse_node::NodeConfig;
-use hanse_topology::{Name, Role};
+use hanse_topology::{Name, Role, dialable, is_loopback};
 use serde::{Deserialize, Serialize};
 
 /// An agent's configuration (TOML).

@@ -49,7 +49,7 @@ impl EnrolmentService {
             .map_err(|error| internal(&error))?
             .ok_or_else(|| {
                 Status::permission_denied(
-                    "the join token is unknown or expired (make a new one: hanse agent mint-token)",
+                    "the join token is unknown or expired (make a new one: hanse agent mint-token --join ROLE)",
                 )
             })?;
         let identity = self.gateways.identity(&name, shown.role());
@@ -62,7 +62,7 @@ impl EnrolmentService {
         let key = hex::encode(digest);
         if shown.is_spent_by_another(&name, &key) {
             return Err(Status::permission_denied(format!(
-                "the join token is used up: another {} node joined with it (make a new one: hanse agent mint-token)",
+                "the join token is used up: another {0} node joined with it (make a new one: hanse agent mint-token --join {0})",
                 identity.role
             )));
         }
@@ -105,7 +105,7 @@ impl EnrolmentService {
                 return Ok(());
             }
             return Err(Status::permission_denied(
-                "this key is revoked, whatever the name (start the gateway with an empty data directory: it makes a new key)",
+                "this key is revoked, whatever the name (start the node with an empty data directory: it makes a new key)",
             ));
         }
         Err(Status::permission_denied(format!(
@@ -123,7 +123,8 @@ impl EnrolmentService {
         self.check_not_revoked(identity, &keys.own_digest())?;
         let Some(known) = self.gateways.admitted(identity) else {
             return Err(Status::permission_denied(format!(
-                "this agent did not admit {identity} (join again with a token: hanse agent mint-token)"
+                "this agent did not admit {identity} (join again with a token: hanse agent mint-token --join {})",
+                identity.role
             )));
         };
         if !known.joined_with(keys) {
@@ -151,7 +152,7 @@ fn unusable(field: &str, error: &dyn std::fmt::Display) -> Status {
 /// The joiner learns that it failed; why is for this agent's log.
 fn internal(error: &Error) -> Status {
     error!(error = error as &dyn std::error::Error, "cannot enrol");
-    Status::internal("the agent cannot admit or renew gateways now; see its log")
+    Status::internal("the agent cannot admit or renew nodes now; see its log")
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! What is wrong with a message that cannot be read.
 
+use hanse_topology::one_line;
+
 /// A message that another version of Hanse, or something else, sent malformed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("malformed {message}: {why}")]
@@ -11,9 +13,9 @@ pub struct InvalidMessage {
 }
 
 impl InvalidMessage {
-    /// An error about `message`.
+    /// An error about `message`. A reason may repeat text of the message, which can be a megabyte: it is cut to one line.
     pub fn new(message: &'static str, why: impl Into<String>) -> Self {
-        Self { message, why: why.into() }
+        Self { message, why: one_line(&why.into()).into_owned() }
     }
 }
 

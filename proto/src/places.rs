@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use hanse_topology::Name;
+use hanse_topology::{Name, dialable, of_no_host};
 use prost::Message as _;
 
 use crate::{
@@ -14,12 +14,15 @@ use crate::{
 pub const PLACES: &str = "places";
 /// The most rows of one message: 64 regions in 8 environments. More rows go into the next message.
 pub const MAX_PLACE_ROWS: usize = 512;
-/// The largest message, encoded: [`MAX_PLACE_ROWS`] of 500 octets, and as much as a gateway may say at once.
+/// The largest message, encoded: [`MAX_PLACE_ROWS`] usual rows of 500 octets, or some 100 rows that are full of tunnels with long names.
 pub const MAX_PLACES_BYTES: usize = 256 << 10;
+/// The most rows that a reader keeps, those heard last: eight full messages, and some 10 MB if each row is full.
+pub const MAX_KEPT_PLACES: usize = 8 * MAX_PLACE_ROWS;
+/// A row that its publisher, heard all this time, did not repeat counts no more. All rows are repeated every 5 s: a few may be lost, and a
+/// region that left an environment is not answered for long.
+pub const PLACE_ENDS_AFTER: Duration = Duration::from_secs(60);
 /// The most addresses of a row, and the most tunnels: with both families, four ways in.
 pub const MAX_PLACE_ADDRESSES: usize = 8;
-/// The longest tunnel: a DNS name of 253 bytes, a colon, and a port.
-pub const MAX_TUNNEL_BYTES: usize = 259;
 
 /// What is known of one region, in one environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,9 +35,9 @@ pub struct Place {
     pub health: Health,
     /// Since the agents said so.
     pub age: Duration,
-    /// Where its gateways are reached by clients, as they advertise it: at most [`MAX_PLACE_ADDRESSES`].
+    /// Where its gateways are reached by clients, as they advertise it: at most [`MAX_PLACE_ADDRESSES`], each once.
     pub addresses: Vec<IpAddr>,
-    /// Where its gateways take tunnelled requests, `host:port`: at most [`MAX_PLACE_ADDRESSES`].
+    /// Where its gateways take tunnelled requests, `host:port`: at most [`MAX_PLACE_ADDRESSES`], each once.
     pub tunnels: Vec<String>,
     /// How many addresses and tunnels there was no room for.
     pub left_out: u64,
@@ -71,8 +74,8 @@ impl TryFrom<PlaceRow> for Place {
             environment: name("environment of a place", environment)?,
             health,
             age: Duration::from_millis(age_ms),
-            addresses: addresses.iter().map(|text| address(text)).collect::<Result<_, _>>()?,
-            tunnels: tunnels.into_iter().map(tunnel).collect::<Result<_, _>>()?,
+            addresses: each_once(addresses, |text| address(&text))?,
+            tunnels: each_once(tunnels, tunnel)?,
             left_out,
         })
     }
@@ -98,25 +101,40 @@ fn check_count(items: &'static str, count: usize, most: usize) -> Result<(), Inv
     Err(InvalidMessage::new("places", format!("{count} {items} are more than {most}")))
 }
 
+/// Reads each text. One that is there again takes no room of the others: a row has eight of them at most.
+fn each_once<T: PartialEq>(
+    texts: Vec<String>,
+    read: impl Fn(String) -> Result<T, InvalidMessage>,
+) -> Result<Vec<T>, InvalidMessage> {
+    texts.into_iter().map(read).try_fold(Vec::new(), |mut all, one| {
+        let one = one?;
+        if !all.contains(&one) {
+            all.push(one);
+        }
+        Ok(all)
+    })
+}
+
 fn address(text: &str) -> Result<IpAddr, InvalidMessage> {
-    let usable = |address: &IpAddr| !address.is_unspecified() && !address.is_multicast();
-    let address = text.parse::<IpAddr>().map(|address| address.to_canonical()).ok().filter(usable);
-    address.ok_or_else(|| InvalidMessage::new("address of a place", format!("{text:?} is of no host")))
+    let refused = |why: &str| InvalidMessage::new("address of a place", format!("{text:?} {why}"));
+    let address: IpAddr = text.parse().map_err(|_| refused("is no IP address"))?;
+    of_no_host(address).map_or(Ok(address), |why| Err(refused(why)))
 }
 
 fn tunnel(text: String) -> Result<String, InvalidMessage> {
-    let is_host = |host: &str| !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_graphic());
-    let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port != 0);
-    let parts = text.rsplit_once(':').filter(|_| text.len() <= MAX_TUNNEL_BYTES);
-    if parts.is_some_and(|(host, port)| is_host(host) && is_port(port)) {
+    if dialable(&text).is_some() {
         return Ok(text);
     }
-    let why = format!("{:?} is no host and port", text.chars().take(MAX_TUNNEL_BYTES).collect::<String>());
-    Err(InvalidMessage::new("tunnel of a place", why))
+    Err(InvalidMessage::new(
+        "tunnel of a place",
+        format!("{text:?} is no host and port that others can dial"),
+    ))
 }
 
 #[cfg(test)]
 mod tests {
+    use hanse_topology::MAX_LINE_CHARS;
+
     use super::*;
 
     fn place() -> Place {
@@ -160,16 +178,63 @@ mod tests {
 
     #[test]
     fn addresses_and_tunnels_are_those_that_lead_to_a_host() {
-        for bad in ["", "gateway-1.example", "0.0.0.0", "::", "224.0.0.1", "192.0.2.7:80", "fe80::1%eth0"] {
+        for bad in [
+            "",
+            "gateway-1.example",
+            "0.0.0.0",
+            "::",
+            "224.0.0.1",
+            "::ffff:192.0.2.7",
+            "192.0.2.7:80",
+            "fe80::1%eth0",
+        ] {
             assert!(address(bad).is_err(), "{bad}");
         }
-        assert_eq!(address("::ffff:192.0.2.7"), address("192.0.2.7"));
-        let longest = format!("{}:65535", "a".repeat(253));
-        for good in ["a:1", "[::1]:7447", &longest] {
+        for good in ["192.0.2.7", "127.0.0.2", "2001:db8::7"] {
+            assert_eq!(address(good), Ok(good.parse().unwrap()));
+        }
+        for good in ["a:1", "[::1]:7447", "192.0.2.7:7447"] {
             assert_eq!(tunnel(good.to_owned()).as_deref(), Ok(good));
         }
-        for bad in ["", "a", ":1", "a:", "a:0", "a:65536", "a b:1", "a\n:1", "ä:1", &format!("a{longest}")] {
+        for bad in [
+            "",
+            "a",
+            "a:0",
+            "0.0.0.0:7447",
+            "[::]:7447",
+            "http://a:1",
+            "a/b:1",
+            "u@a:1",
+            "[::1:7447",
+            "1:2:3",
+        ] {
             assert!(tunnel(bad.to_owned()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_there_twice_counts_once() {
+        let Place { addresses, tunnels, .. } = place();
+        let mut row = PlaceRow::from(place());
+        row.addresses.extend_from_within(..);
+        row.tunnels.extend_from_within(..);
+        let read = Place::try_from(row).unwrap();
+        assert_eq!((read.addresses, read.tunnels), (addresses, tunnels));
+    }
+
+    #[test]
+    fn an_error_repeats_little_of_a_row() {
+        let long = "\u{1}".repeat(MAX_PLACES_BYTES);
+        for change in [
+            (|row, long| row.region = long) as fn(&mut PlaceRow, String),
+            |row, long| row.environment = long,
+            |row, long| row.addresses.push(long),
+            |row, long| row.tunnels.push(long),
+        ] {
+            let mut row = PlaceRow::from(place());
+            change(&mut row, long.clone());
+            let why = Place::try_from(row).unwrap_err().why;
+            assert!(why.chars().count() <= MAX_LINE_CHARS, "{} characters", why.chars().count());
         }
     }
 

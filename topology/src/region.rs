@@ -7,6 +7,13 @@ use utoipa::ToSchema;
 
 use crate::{Labels, Name};
 
+/// The most regions that one list names, that serve an Environment, and that are candidates of a host: more than public clouds have
+/// places. A set of them is one word of a machine, in which each DNS query narrows them.
+pub const MAX_REGIONS: usize = 64;
+
+/// The percent of a region that gets all of the clients that are led to it.
+pub const WHOLE_PERCENT: u8 = 100;
+
 /// A place on earth, for geo routing and for people.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]

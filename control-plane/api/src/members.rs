@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use axum::response::Response;
 use hanse_management::{Digest, Problem, ProblemName};
 use hanse_state::{
-    CommandBody, State,
+    CommandBody, State, identity_forms,
     port::{AgentStatus, GroupStatus},
 };
 use hanse_topology::Name;
@@ -19,10 +19,6 @@ use crate::{
     rejection::Rejection,
     routes::{Route, json},
 };
-
-/// How identities are spelled, for descriptions.
-const IDENTITY: &str = "NAME.agent.REGION.hanse.internal, NAME.gateway.REGION.hanse.internal, \
-                        NAME.dns.REGION.hanse.internal or NAME.server.control.hanse.internal";
 
 /// The routes of this file.
 pub(crate) fn routes() -> Vec<Route> {
@@ -63,7 +59,7 @@ async fn revocations(call: Call) -> Result<Response, Rejection> {
 /// Refuses an identity: its connections are cut, and it is not let in again
 #[utoipa::path(put, path = "/v1/revocations/{identity}", tag = "federation", extensions(("x-hanse-access" = json!("admin"))),
     params(
-        ("identity" = String, Path, description = IDENTITY),
+        ("identity" = String, Path, description = identity_forms()),
         ("keys" = Option<String>, Query, description = "Public keys refused with it, `sha256:…,sha256:…`, beside those that \
             are known: at most 16")),
     responses(
@@ -95,7 +91,7 @@ async fn revoke(call: Call) -> Result<Response, Rejection> {
 
 /// Lifts a revocation
 #[utoipa::path(delete, path = "/v1/revocations/{identity}", tag = "federation", extensions(("x-hanse-access" = json!("admin"))),
-    params(("identity" = String, Path, description = IDENTITY)),
+    params(("identity" = String, Path, description = identity_forms())),
     responses((status = 200, body = Readmitted, description = "Lifted"), refusal::NotFound))]
 async fn readmit(call: Call) -> Result<Response, Rejection> {
     let identity = call.segment("identity").to_owned();

@@ -44,7 +44,8 @@ pub use command::{
 pub use dump::{Dump, FIRST_TOKEN};
 pub use federation_key::{FederationKeys, KeyVersion, MAX_KEY_VERSIONS, RecoveryKey};
 pub use member::{
-    GONE_AFTER, Incumbent, Member, RUNS_WITHIN, Revocation, SEAT_UNDECIDED, Seat, SeatAsked, server_identity,
+    GONE_AFTER, Incumbent, Member, RUNS_WITHIN, Revocation, SEAT_UNDECIDED, Seat, SeatAsked, identity_forms,
+    server_identity,
 };
 pub use proposal::{Proposal, ProposedEffect, ProposedServing};
 pub use resource::{Metadata, Resource, rfc3339};

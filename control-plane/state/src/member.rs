@@ -106,7 +106,7 @@ pub(crate) fn agent_identity(name: &Name, region: &Name) -> String {
 
 /// What an identity is, as far as revoking goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Identified {
     /// A control node.
     Server(Name),
     /// An agent.
@@ -123,25 +123,25 @@ pub(crate) fn agent_of(identity: &str) -> Option<(Name, Name)> {
     }
 }
 
-/// The roles that have a region.
-const OF_REGIONS: [Role; 3] = [Role::Agent, Role::Gateway, Role::Dns];
+/// How identities are spelled, for people: `NAME.agent.REGION.hanse.internal, … or NAME.server.control.hanse.internal`.
+pub fn identity_forms() -> String {
+    let of_regions = Role::ALL.into_iter().filter(|role| role.has_region());
+    let forms: Vec<String> = of_regions.map(|role| format!("NAME.{role}.REGION.{DOMAIN}")).collect();
+    format!("{} or {}", forms.join(", "), server_identity("NAME"))
+}
 
 /// Reads `NAME.ROLE.REGION.hanse.internal`.
-pub(crate) fn place_of(identity: &str) -> Result<Place, Problem> {
+pub(crate) fn identified(identity: &str) -> Result<Identified, Problem> {
     let unreadable = || {
-        let server = server_identity("NAME");
-        Problem::new(ProblemName::Invalid, format!("{identity:?} is not an identity")).at("identity").remedy(
-            format!(
-                "write {}or {server}",
-                OF_REGIONS.map(|role| format!("NAME.{role}.REGION.{DOMAIN}, ")).concat()
-            ),
-        )
+        Problem::new(ProblemName::Invalid, format!("{identity:?} is not an identity"))
+            .at("identity")
+            .remedy(format!("write {}", identity_forms()))
     };
     let Identity { name, role, region } = identity.parse().map_err(|_| unreadable())?;
     match (role, region) {
-        (Role::Server, _none) => Ok(Place::Server(name)),
-        (Role::Agent, _any) => Ok(Place::Agent),
-        (Role::Gateway | Role::Dns, Some(region)) => Ok(Place::OfRegion(region)),
+        (Role::Server, _none) => Ok(Identified::Server(name)),
+        (Role::Agent, _any) => Ok(Identified::Agent),
+        (Role::Gateway | Role::Dns, Some(region)) => Ok(Identified::OfRegion(region)),
         (Role::Gateway | Role::Dns, None) => Err(unreadable()),
     }
 }
@@ -151,13 +151,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_form_of_an_identity_is_named_and_read() {
+        let forms = identity_forms();
+        for role in Role::ALL {
+            assert!(forms.contains(&format!("NAME.{role}.")), "{role}: {forms}");
+        }
+        for form in forms.split(", ").flat_map(|forms| forms.split(" or ")) {
+            let identity = form.replace("NAME", "a").replace("REGION", "eu-west");
+            assert!(identified(&identity).is_ok(), "{identity}");
+        }
+    }
+
+    #[test]
     fn identities_are_read() {
         let name = |text: &str| Name::new(text).unwrap();
         for (identity, expected) in [
-            ("cp-1.server.control.hanse.internal", Some(Place::Server(name("cp-1")))),
-            ("a.agent.eu-west.hanse.internal", Some(Place::Agent)),
-            ("g.gateway.eu-west.hanse.internal", Some(Place::OfRegion(name("eu-west")))),
-            ("d.dns.eu-west.hanse.internal", Some(Place::OfRegion(name("eu-west")))),
+            ("cp-1.server.control.hanse.internal", Some(Identified::Server(name("cp-1")))),
+            ("a.agent.eu-west.hanse.internal", Some(Identified::Agent)),
+            ("g.gateway.eu-west.hanse.internal", Some(Identified::OfRegion(name("eu-west")))),
+            ("d.dns.eu-west.hanse.internal", Some(Identified::OfRegion(name("eu-west")))),
             ("d.dns.control.hanse.internal", None),
             ("", None),
             ("g.gateway.eu-west", None),
@@ -168,7 +180,7 @@ mod tests {
             ("x.g.gateway.eu-west.hanse.internal", None),
             ("g.king.eu-west.hanse.internal", None),
         ] {
-            assert_eq!(place_of(identity).ok(), expected, "{identity}");
+            assert_eq!(identified(identity).ok(), expected, "{identity}");
         }
     }
 }

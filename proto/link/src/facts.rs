@@ -1,7 +1,5 @@
 //! What a node says of itself.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
 use bytes::Bytes;
 use hanse_identity::{LiveCredentials, LiveTrust, TrustAnchor};
 use hanse_proto::{
@@ -10,8 +8,6 @@ use hanse_proto::{
 };
 use prost::Message as _;
 
-/// A DNS name of 253 bytes, a colon, and a port; brackets of IPv6 addresses take less.
-const MAX_ADDRESS_BYTES: usize = 261;
 /// The most that a gateway says of what it serves: half of what a report of it may take. That is 4 URLs, and some 25 scopes.
 pub const MAX_SERVING_BYTES: usize = 2 << 10;
 /// The longest reason for not being ready: a line of text. It stands in a table.
@@ -61,33 +57,6 @@ pub fn serving(
     serving
 }
 
-/// An address that others can dial, `host:port`, if this is one. An unspecified IP, such as that of a listener for all interfaces, and
-/// the port 0 say nothing to others.
-pub fn dialable(address: &str) -> Option<&str> {
-    let (host, port) = address.rsplit_once(':')?;
-    let is_port = port.parse::<u16>().is_ok_and(|port| port != 0);
-    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-    let is_host = match ip_of(host) {
-        Some(ip) => !ip.is_unspecified(),
-        None => !host.is_empty() && host.bytes().all(is_name),
-    };
-    (address.len() <= MAX_ADDRESS_BYTES && is_port && is_host).then_some(address)
-}
-
-/// Whether an address, `host:port`, leads each node to itself.
-pub fn is_loopback(address: &str) -> bool {
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-    ip_of(host).map_or_else(|| host.eq_ignore_ascii_case("localhost"), |ip| ip.is_loopback())
-}
-
-/// An IPv4 address, or an IPv6 address in brackets. One that stands for an IPv4 address is that.
-fn ip_of(host: &str) -> Option<IpAddr> {
-    match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-        Some(inner) => inner.parse::<Ipv6Addr>().ok().map(|ip| ip.to_canonical()),
-        None => host.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
-    }
-}
-
 /// What a process believes now, and the root that its certificate comes from.
 pub fn trust_status(trust: &LiveTrust, own: &LiveCredentials) -> TrustStatus {
     let key = |anchor: &TrustAnchor| anchor.spki_sha256().to_vec().into();
@@ -119,44 +88,5 @@ mod tests {
         let more =
             Serving { scopes: [&many.scopes[..], std::slice::from_ref(next)].concat(), ..many.clone() };
         assert!(many.scopes[..] == scopes[..many.scopes.len()] && more.encoded_len() > MAX_SERVING_BYTES);
-    }
-
-    #[test]
-    fn an_address_is_a_host_and_a_port_that_others_can_dial() {
-        for address in ["a.example:7443", "10.0.0.7:1", "[fd00::7]:65535", "localhost:7443"] {
-            assert_eq!(dialable(address), Some(address));
-        }
-        for address in [
-            "",
-            "a.example",
-            ":7443",
-            "a.example:",
-            "a.example:0",
-            "a.example:65536",
-            "0.0.0.0:7443",
-            "[::]:7443",
-            "::7443",
-            "fd00::7",
-            "a b:1",
-            "http://a.example:1",
-            "user@a.example:1",
-            "a\n:1",
-            "ä:1",
-            "a!b:1",
-            "[::ffff:0.0.0.0]:1",
-            "[[::1]]:1",
-            "[::1:1",
-            "[10.0.0.7]:1",
-        ] {
-            assert_eq!(dialable(address), None, "{address}");
-        }
-        for address in ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1", "LocalHost:1"] {
-            assert!(is_loopback(address), "{address}");
-        }
-        for address in ["10.0.0.7:1", "[fd00::1]:1", "localhost.example:1", ""] {
-            assert!(!is_loopback(address), "{address}");
-        }
-        let longest = format!("{}:65535", "a".repeat(255));
-        assert!(dialable(&longest).is_some() && dialable(&format!("a{longest}")).is_none());
     }
 }

@@ -85,7 +85,7 @@ pub enum Error {
 /// How an operator makes a token for a role.
 fn minting(role: Role) -> String {
     if role.admitted_by() == Role::Agent {
-        format!("`hanse agent mint-token --join {role}` in its region")
+        format!("`hanse agent mint-token --join {role}` in the node's region")
     } else {
         format!("`hanse token create --join {role} --region …`")
     }

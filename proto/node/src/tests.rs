@@ -104,13 +104,13 @@ async fn who_has_no_token_is_told_how_to_make_one() {
     };
     check(
         Role::Gateway,
-        "make one with `hanse agent mint-token --join gateway` in its region and give it as join_token_file or \
+        "make one with `hanse agent mint-token --join gateway` in the node's region and give it as join_token_file or \
          HANSE_GATEWAY_JOIN_TOKEN",
     )
     .await;
     check(
         Role::Dns,
-        "make one with `hanse agent mint-token --join dns` in its region and give it as join_token_file or HANSE_DNS_JOIN_TOKEN",
+        "make one with `hanse agent mint-token --join dns` in the node's region and give it as join_token_file or HANSE_DNS_JOIN_TOKEN",
     )
     .await;
     check(

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
+use hanse_topology::of_no_host;
 
 use crate::{Unusable, field};
 
@@ -31,19 +32,6 @@ fn address(octets: &[u8]) -> Result<IpAddr, String> {
         return Err(format!("{address} {why}"));
     }
     Ok(address)
-}
-
-/// Why clients cannot be told an address.
-fn of_no_host(address: IpAddr) -> Option<&'static str> {
-    if address.to_canonical() != address {
-        Some("is an IPv4 address in IPv6: give its 4 octets")
-    } else if address.is_unspecified() {
-        Some("leads nowhere")
-    } else if address.is_multicast() {
-        Some("is of a group of hosts")
-    } else {
-        None
-    }
 }
 
 /// The IP address and the port in a field.
@@ -86,7 +74,7 @@ mod tests {
             ("::", "nowhere"),
             ("224.0.0.1", "group"),
             ("ff02::1", "group"),
-            ("::ffff:10.0.0.1", "give its 4 octets"),
+            ("::ffff:10.0.0.1", "give it as IPv4"),
         ] {
             check(&[octets(bad)], "addresses[0]", why);
         }

@@ -45,22 +45,23 @@ impl DomainName {
         &self.0
     }
 
-    /// Whether a name may be this one below one more label of so many octets.
+    /// Whether one more label of so many octets before this name still makes a name: `a.example.com` of `example.com` and 1.
     pub(crate) fn takes_label_of(&self, length: usize) -> bool {
         octets(&self.0) + 1 + length <= MAX_NAME_OCTETS
     }
 
     /// Whether the name is `zone`, or below it.
     pub fn is_in(&self, zone: &Self) -> bool {
-        match self.0.strip_suffix(&*zone.0) {
-            Some("") => true,
-            Some(rest) => rest.ends_with('.'),
-            None => false,
-        }
+        is_in_zone(&self.0, &zone.0)
     }
 }
 
-/// Of a name in a message: each dot, and the begin, stands for a length, and the root is a length alone.
+/// Whether a name is `zone`, or below it. Both are in the form of a [`DomainName`].
+pub fn is_in_zone(name: &str, zone: &str) -> bool {
+    name.strip_suffix(zone).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}
+
+/// The length of the wire form (RFC 1035, section 3.1): a length octet before each label, and the root's.
 fn octets(text: &str) -> usize {
     1 + text.len() + 1
 }

@@ -5,18 +5,16 @@ mod step;
 use std::{net::IpAddr, time::Duration};
 
 use hanse_proto::runtime;
-use hanse_topology::Name;
+use hanse_topology::{MAX_REGIONS, Name, WHOLE_PERCENT};
 
-use crate::{DomainName, Spot, Unusable, address, field, regions::MAX_REGIONS, zone};
+use crate::{DomainName, Spot, Unusable, address, field, zone};
 
 pub use step::{MAX_MULTIVALUE, MAX_ORIGIN_RULES, OriginRule, RegionWeight, Step};
 
 /// The most steps of a host: each kind of step, and some of them twice.
 pub const MAX_STEPS: usize = 8;
-/// The percent of a candidate that no plan divides.
-pub const WHOLE: u8 = 100;
-/// The longest text of a decision, in bytes: a line for people.
-pub const MAX_WHY_BYTES: usize = 256;
+/// How much is kept of the text of a decision, in bytes: the reason that an operator gave has 256 at most, and stands after a few words.
+const MAX_WHY_BYTES: usize = 512;
 
 /// A host, and the regions that a chain of steps chooses its addresses from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,13 +40,17 @@ pub struct GlobalHost {
 pub struct Candidate {
     /// The region.
     pub region: Name,
-    /// Of the clients that may be led here, up to [`WHOLE`]: that is where no plan divides them. 0: it does not serve the host.
+    /// The part of the clients that may be led here: [`WHOLE_PERCENT`] where the region serves and no failover plan divides its clients, 0
+    /// where it does not serve the host. Numbers between are weights of one draw among the candidates that have such numbers.
+    ///
+    /// Example: a plan moves from eu (90) to us (10), and ap (100) is no region of the plan. Each query draws eu or us, and ap stays a
+    /// candidate beside the region that was drawn.
     pub percent: u8,
     /// Its addresses that operators wrote, up to [`MAX_ADDRESSES`](crate::MAX_ADDRESSES); none: those that responders hear of count.
     pub addresses: Vec<IpAddr>,
     /// Where it lies, if that is known.
     pub spot: Option<Spot>,
-    /// The decision that gives it less than [`WHOLE`], for people.
+    /// The decision that gives it less than [`WHOLE_PERCENT`], for people. A longer text is cut: no text voids a host.
     pub why: Box<str>,
 }
 
@@ -92,22 +94,19 @@ fn candidates_of(given: Vec<runtime::Candidate>) -> Result<Vec<Candidate>, Unusa
 impl Candidate {
     fn new(candidate: runtime::Candidate) -> Result<Self, Unusable> {
         let runtime::Candidate { region, percent, addresses, spot, why } = candidate;
-        if why.len() > MAX_WHY_BYTES {
-            return Err(Unusable::new("why", format!("{} bytes are more than {MAX_WHY_BYTES}", why.len())));
-        }
         Ok(Self {
             region: field::name("region", &region)?,
             percent: percent_of(percent)?,
             addresses: address::addresses(&addresses)?,
             spot: spot.map(Spot::new).transpose().map_err(|bad| bad.within("spot"))?,
-            why: why.into(),
+            why: why[..why.floor_char_boundary(MAX_WHY_BYTES)].into(),
         })
     }
 }
 
 fn percent_of(given: u32) -> Result<u8, Unusable> {
-    let percent = u8::try_from(given).ok().filter(|percent| *percent <= WHOLE);
-    percent.ok_or_else(|| Unusable::new("percent", format!("{given} is more than {WHOLE}")))
+    let percent = u8::try_from(given).ok().filter(|percent| *percent <= WHOLE_PERCENT);
+    percent.ok_or_else(|| Unusable::new("percent", format!("{given} is more than {WHOLE_PERCENT}")))
 }
 
 #[cfg(test)]

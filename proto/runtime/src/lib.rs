@@ -49,15 +49,14 @@ mod zone;
 pub use access::{Credential, KeyDigest, Plan, Rate, Subscription};
 pub use address::MAX_ADDRESSES;
 pub use cidr::{BadCidr, Cidr};
-pub use domain_name::{BadDomainName, DomainName};
+pub use domain_name::{BadDomainName, DomainName, is_in_zone};
 pub use egress::{Denied, Egress, forms};
 pub use endpoint::{Endpoint, EndpointUrl, is_authority, is_path_byte, is_public_url};
 pub use endpoints::{Endpoints, EndpointsFrom, MAX_ENDPOINTS};
 pub use epoch::Epoch;
 pub use features::{EXPOSURE, FEATURES, TUNNEL};
 pub use global_host::{
-    Candidate, GlobalHost, MAX_MULTIVALUE, MAX_ORIGIN_RULES, MAX_STEPS, MAX_WHY_BYTES, OriginRule,
-    RegionWeight, Step, WHOLE,
+    Candidate, GlobalHost, MAX_MULTIVALUE, MAX_ORIGIN_RULES, MAX_STEPS, OriginRule, RegionWeight, Step,
 };
 pub use header::{HOP_BY_HOP, HeaderStep, is_protected, may_carry_key};
 pub use health::{CheckSettings, EjectionSettings, MAX_CHECK_TIMEOUT, MAX_EJECTION, is_check_path_byte};
@@ -70,7 +69,7 @@ pub use origins::{Origins, Subdomains};
 pub use owner::{Area, Grant, Grants};
 pub use path::{BadPath, Context, canonical_request, encoded, plain, without_parameters};
 pub use policy::{AllowedHeaders, Cors, Policy, Rewrite};
-pub use regions::{MAX_REGION_WEIGHT, MAX_REGIONS};
+pub use regions::MAX_REGION_WEIGHT;
 pub use resource::*;
 pub use retry::{MAX_ATTEMPTS, RetryPolicy};
 pub use route::{ApiKey, Operation, Route, Security};

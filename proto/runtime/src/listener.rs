@@ -50,6 +50,9 @@ mod tests {
         };
         assert!(read(&[]).unwrap().tunnel_peers.is_empty());
         assert_eq!(read(&["us-east", "ap-south"]).unwrap().tunnel_peers.len(), 2);
+        let many: Vec<String> = (0..100).map(|at| format!("r{at}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert_eq!(read(&many).unwrap().tunnel_peers.len(), 100, "permissions void no Listener");
         for (peers, field) in [(["us-east", "*"], "tunnel_peers[1]"), (["eu", "eu"], "tunnel_peers[1]")] {
             assert_eq!(read(&peers).unwrap_err().field, field);
         }

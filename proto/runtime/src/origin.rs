@@ -71,7 +71,19 @@ mod tests {
     #[test]
     fn an_origin_has_the_kinds_that_are_known_and_safe() {
         let origin = read(
-            &["route", "upstream", "endpoints", "listener", "zone", "host", "shift", "of-later"],
+            &[
+                "route",
+                "upstream",
+                "endpoints",
+                "listener",
+                "plan",
+                "credential",
+                "subscription",
+                "zone",
+                "host",
+                "shift",
+                "of-later",
+            ],
             vec![7; 32],
         )
         .unwrap();

@@ -2,13 +2,10 @@
 //!
 //! An empty list of regions is refused wherever regions are chosen: nothing missing may come to mean "every region", or "none".
 
-use hanse_topology::Name;
+use hanse_topology::{MAX_REGIONS, Name};
 
 use crate::{Unusable, field};
 
-/// The most regions that a list names, and the most candidates of a host: more than federations have, and a set of them is one word of a
-/// machine, in which each query narrows them.
-pub const MAX_REGIONS: usize = 64;
 /// The greatest weight of a region: the sum of [`MAX_REGIONS`] of them stays inside 32 bits.
 pub const MAX_REGION_WEIGHT: u32 = 1_000_000;
 
@@ -18,15 +15,16 @@ pub(crate) fn regions(field: &str, texts: &[String]) -> Result<Vec<Name>, Unusab
         return Err(Unusable::new(field, "names no region: name at least one"));
     }
     field::within("regions", field, texts.len(), MAX_REGIONS)?;
+    or_none(field, texts)
+}
+
+/// The regions in a field that may have none, because it permits something: each once. Their number is
+/// not judged: what an Environment has depends on them, and one region too many must not void all of it.
+pub(crate) fn or_none(field: &str, texts: &[String]) -> Result<Vec<Name>, Unusable> {
     let one = |(at, text): (usize, &String)| field::name(&format!("{field}[{at}]"), text);
     let names = texts.iter().enumerate().map(one).collect::<Result<Vec<_>, _>>()?;
     field::distinct(field, &names)?;
     Ok(names)
-}
-
-/// The regions in a field that may have none, because it permits something: each once.
-pub(crate) fn or_none(field: &str, texts: &[String]) -> Result<Vec<Name>, Unusable> {
-    if texts.is_empty() { Ok(Vec::new()) } else { regions(field, texts) }
 }
 
 /// The weight in a field.
@@ -57,6 +55,7 @@ mod tests {
         let many: Vec<String> = (0..=MAX_REGIONS).map(|at| format!("r{at}")).collect();
         check(&many, "from");
         assert_eq!(regions("from", &many[1..]).unwrap().len(), MAX_REGIONS);
+        assert_eq!(or_none("from", &many).unwrap().len(), MAX_REGIONS + 1, "a list of permissions");
     }
 
     #[test]

@@ -10,7 +10,8 @@ use hanse_topology::Name;
 
 use crate::{DomainName, Epoch, Mailbox, Unusable, address, field, regions};
 
-/// The most name servers of a zone: those of the root zone are as many, and fit into an answer of 512 octets.
+/// The most name servers of a zone: as many as the root zone has. An answer over UDP (1,232 octets) has all of them unless most have long
+/// names under different domains.
 pub const MAX_NAME_SERVERS: usize = 13;
 /// The most secondaries of a zone: each responder notifies all of them.
 pub const MAX_SECONDARIES: usize = 16;

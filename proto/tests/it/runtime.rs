@@ -338,7 +338,7 @@ fn every_kind() {
         (
             "shift",
             Kind::Shift(Shift {
-                host: "orders.gslb.example.com".into(),
+                of: Some(shift::Of::Host("orders.gslb.example.com".into())),
                 regions: vec!["us-east".into()],
                 epoch: epoch(),
             }),

@@ -69,6 +69,10 @@ fn responder() -> Responder {
             revision: 41,
             failed: "refused".into(),
         }],
+        zones_total: 2,
+        published_total: 3,
+        failed_total: 1,
+        missing_keys_total: 4,
     }
 }
 

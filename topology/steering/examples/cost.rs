@@ -9,10 +9,9 @@
 use std::{collections::BTreeSet, hint::black_box, time::Instant};
 
 use hanse_steering::{
-    Candidate, Client, Host, MAX_CANDIDATES, Place, Places, ReportedHealth, Seen, Spot, Step, WHOLE, answer,
-    default_answer,
+    Candidate, Client, Host, Place, Places, ReportedHealth, Seen, Spot, Step, answer, default_answer,
 };
-use hanse_topology::Name;
+use hanse_topology::{MAX_REGIONS, Name, WHOLE_PERCENT};
 
 const ANSWERS: u64 = 2_000_000;
 /// A transfer makes one for each host.
@@ -43,7 +42,7 @@ fn policies() -> Vec<(&'static str, Vec<Region>, Vec<Step>)> {
         .map(|(region, north, east)| (region.to_owned(), north, east))
         .into();
     let many: Vec<Region> =
-        (0..MAX_CANDIDATES as i32).map(|at| (format!("r{at:02}"), at - 32, at * 5 - 160)).collect();
+        (0..MAX_REGIONS as i32).map(|at| (format!("r{at:02}"), at - 32, at * 5 - 160)).collect();
     let all = names(&three);
     let weights = all.iter().cloned().zip(1..).collect();
     let geo = Step::Geo { default: vec![all[1].clone()] };
@@ -86,7 +85,7 @@ fn policies() -> Vec<(&'static str, Vec<Region>, Vec<Step>)> {
 fn ask(regions: &[Region], steps: &[Step], answers: u64, default_answers: u64) -> [u64; 2] {
     let candidate = |(region, latitude, longitude): &Region| Candidate {
         region: name(region),
-        percent: WHOLE,
+        percent: WHOLE_PERCENT,
         addresses: BTreeSet::from([[192, 0, 2, 1].into(), [192, 0, 2, 2].into()]),
         spot: spot(*latitude, *longitude),
         why: String::new(),

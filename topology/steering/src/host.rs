@@ -2,20 +2,17 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use hanse_topology::Name;
+use hanse_topology::{MAX_REGIONS, Name, WHOLE_PERCENT};
 use ipnet::IpNet;
 
-use crate::{MAX_CANDIDATES, Spot, networks::Networks, seeded::seeded, set::Set};
-
-/// The percent of a candidate that gets all of its clients.
-pub const WHOLE: u8 = 100;
+use crate::{Spot, networks::Networks, seeded::seeded, set::Set};
 
 /// A region that may answer for a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
     /// The region. It has one candidate of the host.
     pub region: Name,
-    /// The part of the clients that may be led here, in percent: 0 where the region does not serve, [`WHOLE`] where it serves and
+    /// The part of the clients that may be led here, in percent: 0 where the region does not serve, [`WHOLE_PERCENT`] where it serves and
     /// no failover plan divides its clients, another number while a failover plan moves in steps.
     ///
     /// Example: a plan moves from eu (90) to us (10), and ap (100) is no region of the plan. Each query draws eu or us, and ap
@@ -27,7 +24,7 @@ pub struct Candidate {
     pub addresses: BTreeSet<IpAddr>,
     /// Where it is.
     pub spot: Option<Spot>,
-    /// Why its percent is not [`WHOLE`], for people.
+    /// Why its percent is not [`WHOLE_PERCENT`], for people.
     pub why: String,
 }
 
@@ -75,8 +72,8 @@ pub(crate) enum Compiled {
 /// Why a host cannot be answered as it is described.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidHost {
-    /// More candidates than [`MAX_CANDIDATES`].
-    #[error("host {host}: {count} candidates; at most {MAX_CANDIDATES} are answered: name fewer regions")]
+    /// More candidates than [`MAX_REGIONS`].
+    #[error("host {host}: {count} candidates; at most {MAX_REGIONS} are answered: name fewer regions")]
     Candidates {
         /// The host.
         host: String,
@@ -91,8 +88,8 @@ pub enum InvalidHost {
         /// The region.
         region: Name,
     },
-    /// A percent above [`WHOLE`].
-    #[error("host {host}: {percent} percent for region {region}; give 0 to {WHOLE}")]
+    /// A percent above [`WHOLE_PERCENT`].
+    #[error("host {host}: {percent} percent for region {region}; give 0 to {WHOLE_PERCENT}")]
     Percent {
         /// The host.
         host: String,
@@ -106,7 +103,7 @@ pub enum InvalidHost {
 impl Host {
     /// Brings a host to the form in which it is answered. The order of candidates means nothing.
     pub fn new(name: String, mut candidates: Vec<Candidate>, steps: &[Step]) -> Result<Self, InvalidHost> {
-        if candidates.len() > MAX_CANDIDATES {
+        if candidates.len() > MAX_REGIONS {
             return Err(InvalidHost::Candidates { host: name, count: candidates.len() });
         }
         if !seeded("weights-by-order") {
@@ -116,7 +113,7 @@ impl Host {
             return Err(InvalidHost::Twice { host: name, region: pair[0].region.clone() });
         }
         if let Some(Candidate { region, percent, .. }) =
-            candidates.iter().find(|candidate| candidate.percent > WHOLE)
+            candidates.iter().find(|candidate| candidate.percent > WHOLE_PERCENT)
         {
             return Err(InvalidHost::Percent { host: name, region: region.clone(), percent: *percent });
         }

@@ -24,12 +24,11 @@ mod spot;
 mod trace;
 
 pub use answer::{Answer, Client, answer, default_answer, fallback};
-pub use host::{Candidate, Host, InvalidHost, Step, WHOLE};
+pub use host::{Candidate, Host, InvalidHost, Step};
 pub use readiness::{
     Capacity, Finding, Heard, MAX_AGE, MIN_LIFETIME, Readiness, Standby, Sync, Verdict, readiness,
 };
 pub use seen::{Health, MAX_HEALTH_AGE, Place, Places, ReportedHealth, Seen};
-pub use set::MAX_CANDIDATES;
 pub use shift::{
     Action, Decided, Epoch, Failover, FailoverPlan, InvalidFailover, Refusal, Request, Share, shift,
 };

@@ -1,8 +1,9 @@
 //! Candidates of a host, as bits of one word.
 
-/// The most candidates of a host. Sixty-four regions are beyond every federation we know, and a set of them is one word: a query
-/// allocates nothing.
-pub const MAX_CANDIDATES: usize = 64;
+use hanse_topology::MAX_REGIONS;
+
+const _: () =
+    assert!(MAX_REGIONS <= u64::BITS as usize, "a set of candidates is one word: a query allocates nothing");
 
 /// Some candidates of one host, by their places in the order of regions' names.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]

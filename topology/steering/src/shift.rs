@@ -12,7 +12,7 @@ mod tests;
 
 use std::time::Duration;
 
-use hanse_topology::Name;
+use hanse_topology::{Name, WHOLE_PERCENT};
 
 pub use self::{
     failover::{Decided, Epoch, Failover, InvalidFailover, Share},
@@ -21,7 +21,7 @@ pub use self::{
         STEP_ORDER, STEPS, UNKNOWN_REGION,
     },
 };
-use crate::{Finding, MAX_AGE, Readiness, Verdict, WHOLE, seeded::seeded};
+use crate::{Finding, MAX_AGE, Readiness, Verdict, seeded::seeded};
 
 /// A failover plan: the regions between which the clients of some hosts may move.
 ///
@@ -36,7 +36,7 @@ pub struct FailoverPlan {
     pub active: Name,
     /// The regions that may serve them instead.
     pub standby: Vec<Name>,
-    /// The percents in which a shift goes, unless the request has its own: growing, and the last is [`WHOLE`].
+    /// The percents in which a shift goes, unless the request has its own: growing, and the last is [`WHOLE_PERCENT`].
     pub steps: Vec<u8>,
     /// The time from one step to the next.
     pub step_every: Duration,
@@ -137,7 +137,7 @@ fn first(present: &Failover, start: Failover, to: &Readiness, steps: &[u8]) -> R
     let region = to.region();
     let served = present.percent(region);
     let takes_over = start.drill.is_none() && present.drill.is_some();
-    if served == WHOLE && !takes_over {
+    if served == WHOLE_PERCENT && !takes_over {
         return Err(Refusal::already_there(region));
     }
     if !failover::are_steps(steps) {
@@ -148,7 +148,7 @@ fn first(present: &Failover, start: Failover, to: &Readiness, steps: &[u8]) -> R
     }
     // A step to a region takes no clients from it.
     let steps: Vec<u8> =
-        steps.iter().copied().filter(|percent| *percent > served || *percent == WHOLE).collect();
+        steps.iter().copied().filter(|percent| *percent > served || *percent == WHOLE_PERCENT).collect();
     Ok(Failover { serving: present.moved(region, steps[0]), to: region.clone(), steps, step: 0, ..start })
 }
 

@@ -1,13 +1,13 @@
 //! What nodes say of themselves, as far as it is believed. A list and a text get their bound here, and a fact that is an agent's
 //! alone its line.
 
-use hanse_link::{MAX_CONSUMER_REPORT_BYTES, MAX_FACTS_BYTES, MAX_SERVING_BYTES, dialable};
+use hanse_link::{MAX_CONSUMER_REPORT_BYTES, MAX_FACTS_BYTES, MAX_SERVING_BYTES};
 use hanse_proto::{
     nested,
-    sync::{GatewayKey, MintedToken, Published, Report, Responder, ZoneServed},
+    sync::{GatewayKey, MintedToken, Report},
 };
 use hanse_state::port::{Facts, TrustStatus};
-use hanse_topology::Name;
+use hanse_topology::{Name, dialable};
 
 /// Roots that a process may say it believes: while one takes another's place there are two or three.
 const MAX_BELIEVED: usize = 16;
@@ -18,13 +18,6 @@ const MAX_MINTED: usize = 64;
 const MAX_ENVIRONMENTS: usize = 4;
 /// Features that a gateway may say it knows: far more than there are.
 const MAX_FEATURES: usize = 64;
-/// Zones that a DNS responder may say it serves, keys that it may say it lacks, and hosts that it may say it publishes: as many as
-/// 4 KiB of facts have room for.
-const MAX_OF_RESPONDER: usize = 64;
-/// Why a responder published nothing: a line of text.
-const MAX_FAILED_BYTES: usize = 256;
-/// The longest name of a TSIG key (RFC 1035, section 2.3.4, without the root).
-const MAX_DOMAIN_NAME_BYTES: usize = 253;
 /// A release, and a feature's name: a few words.
 const MAX_WORD_BYTES: usize = 64;
 /// The SHA-256 of a key.
@@ -32,7 +25,7 @@ const KEY_BYTES: usize = 32;
 
 /// What an agent says of itself. Facts that cannot be read, or take more than an agent may say, count as not said.
 pub(super) fn of_agent(report: &Report) -> Facts {
-    Facts { responder: None, ..read(&report.facts, MAX_FACTS_BYTES) }
+    read(&report.facts, MAX_FACTS_BYTES)
 }
 
 /// What a gateway says of itself: it speaks for no other.
@@ -79,7 +72,8 @@ pub(super) fn bounded(mut facts: Facts) -> Facts {
     if facts.serving.len() > MAX_SERVING_BYTES {
         facts.serving.clear();
     }
-    facts.responder.iter_mut().for_each(bound_responder);
+    // No row is a DNS responder's: what others say in its place is not kept.
+    facts.responder = None;
     #[cfg(feature = "next")]
     facts.mood.truncate(facts.mood.floor_char_boundary(MAX_WORD_BYTES));
     facts.trust.iter_mut().for_each(bound_trust);
@@ -93,21 +87,6 @@ fn keep<T>(list: &mut Vec<T>, most: usize, is_sound: impl Fn(&T) -> bool) {
     list.shrink_to_fit();
 }
 
-fn bound_responder(responder: &mut Responder) {
-    let is_name = |name: &str| Name::new(name).is_ok();
-    if dialable(&responder.address).is_none() {
-        responder.address = String::new();
-    }
-    if responder.geo.len() != KEY_BYTES {
-        responder.geo.clear();
-    }
-    keep(&mut responder.zones, MAX_OF_RESPONDER, |zone: &ZoneServed| is_name(&zone.zone));
-    keep(&mut responder.missing_keys, MAX_OF_RESPONDER, |key| key.len() <= MAX_DOMAIN_NAME_BYTES);
-    keep(&mut responder.published, MAX_OF_RESPONDER, |host: &Published| {
-        is_name(&host.host) && host.failed.len() <= MAX_FAILED_BYTES
-    });
-}
-
 fn bound_trust(trust: &mut TrustStatus) {
     keep(&mut trust.believed, MAX_BELIEVED, |key| key.len() == KEY_BYTES);
     if trust.shown.len() != KEY_BYTES {
@@ -117,6 +96,8 @@ fn bound_trust(trust: &mut TrustStatus) {
 
 #[cfg(test)]
 mod tests {
+    use hanse_proto::sync::Responder;
+
     use super::*;
 
     fn said(facts: &Facts) -> Report {
@@ -197,44 +178,12 @@ mod tests {
             features: vec!["f".into()],
             serving: vec![1; MAX_SERVING_BYTES].into(),
             certificate_expires: 7,
-            responder: Some(Responder::default()),
             ..Facts::default()
         };
         assert_eq!(of_gateway(Some(&said(&facts))), of_itself);
         assert_eq!(of_gateway(None), Facts::default());
         let of_agent = of_agent(&said(&facts));
         assert_eq!((&*of_agent.address, of_agent.authority_expires), ("a.example:7443", 9));
-        assert_eq!(of_agent.responder, None, "an agent answers nothing");
-    }
-
-    #[test]
-    fn what_a_responder_says_is_bounded() {
-        let zone = |name: &str| ZoneServed { zone: name.into(), serial: 1 };
-        let published = |host: &str, failed: usize| Published {
-            host: host.into(),
-            failed: "f".repeat(failed),
-            ..Published::default()
-        };
-        let mut responder = Responder {
-            address: "0.0.0.0:53".into(),
-            zones: [zone("a b")].into_iter().chain(vec![zone("gslb"); 100]).collect(),
-            geo: vec![1; 31].into(),
-            missing_keys: ["k".repeat(254)].into_iter().chain(vec!["k".repeat(253); 100]).collect(),
-            published: [published("", 0), published("orders", 257)]
-                .into_iter()
-                .chain(vec![published("orders", 256); 100])
-                .collect(),
-        };
-        bound_responder(&mut responder);
-        let Responder { address, zones, geo, missing_keys, published: hosts } = responder;
-        assert!(address.is_empty() && geo.is_empty());
-        assert_eq!(zones, vec![zone("gslb"); MAX_OF_RESPONDER]);
-        assert_eq!(missing_keys, vec!["k".repeat(253); MAX_OF_RESPONDER]);
-        assert_eq!(hosts, vec![published("orders", 256); MAX_OF_RESPONDER]);
-        let sound =
-            Responder { address: "dns-1.example:53".into(), geo: vec![1; 32].into(), ..Default::default() };
-        let mut kept = sound.clone();
-        bound_responder(&mut kept);
-        assert_eq!(kept, sound);
+        assert_eq!(of_agent.responder, None, "neither an agent nor a gateway is a responder");
     }
 }

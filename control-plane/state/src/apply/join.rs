@@ -8,7 +8,7 @@ use hanse_topology::Name;
 use super::Effects;
 use crate::{
     ChangeResult, GONE_AFTER, Incumbent, Member, Metadata, Resource, SEAT_UNDECIDED, Seat, SeatAsked, State,
-    member::{Place, place_of},
+    member::{Identified, identified},
 };
 
 /// Most keys that a control node replaces: each is replaced because a `store_key` was lost or stolen, and a name that lost so
@@ -97,7 +97,7 @@ pub(super) fn record_server(
     key_digest: &[u8; 32],
     node_id: u64,
 ) -> Result<Effects, Problem> {
-    if !matches!(place_of(identity)?, Place::Server(_)) {
+    if !matches!(identified(identity)?, Identified::Server(_)) {
         return Err(Problem::new(ProblemName::Invalid, format!("{identity} is no control node"))
             .at("identity")
             .remedy("agents join with a token: hanse token create --join agent"));

@@ -3,16 +3,13 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use hanse_management::{Problem, ProblemName};
-use hanse_topology::Name;
+use hanse_topology::{MAX_ADDRESS_BYTES, Name};
 
 use super::Effects;
 use crate::{
     Member, NeighbourAt, State,
     member::{agent_identity, agent_of},
 };
-
-/// A DNS name of 253 bytes, a colon, and a port. Every agent of the region has the addresses in memory.
-const MAX_ADDRESS_BYTES: usize = 261;
 
 /// Has exactly these agents of a region be relays or have addresses. A list that names an agent which is no member any more was planned
 /// before that: it is overtaken, and the leader looks again.
@@ -127,13 +124,13 @@ mod tests {
         set(&mut world, vec![at("a", "a:7443", true)]).unwrap();
         for list in [
             vec![at("a", "", true)],
-            vec![at("a", &"a".repeat(262), false)],
+            vec![at("a", &"a".repeat(MAX_ADDRESS_BYTES + 1), false)],
             vec![at("b", "b:7443", false), at("b", "b:7443", true)],
         ] {
             assert_eq!(set(&mut world, list).unwrap_err().name, ProblemName::Invalid);
         }
         assert_eq!(known(&world, "a"), ("a:7443".to_owned(), true), "nothing changed");
-        assert_eq!(set(&mut world, vec![at("a", &"a".repeat(261), true)]), Ok(1));
+        assert_eq!(set(&mut world, vec![at("a", &"a".repeat(MAX_ADDRESS_BYTES), true)]), Ok(1));
     }
 
     #[test]

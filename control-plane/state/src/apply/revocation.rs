@@ -8,7 +8,7 @@ use hanse_topology::Name;
 use super::Effects;
 use crate::{
     Revocation, State,
-    member::{Place, place_of, server_identity},
+    member::{Identified, identified, server_identity},
 };
 
 /// Most identities that are refused at once. All of them may be of one region: then its agents and gateways hear and keep them in
@@ -45,19 +45,19 @@ pub(super) fn revoke(
             .at("identity")
             .remedy("hanse member list shows who there is"))
     };
-    let place = place_of(identity)?;
-    match &place {
-        Place::Server(name) => {
+    let whom = identified(identity)?;
+    match &whom {
+        Identified::Server(name) => {
             if !control_nodes.contains(name) && !state.members.contains_key(identity) {
                 return nobody(format!("there is no control node {name}"));
             }
             keep_quorum(state, name, control_nodes)?;
         }
-        Place::Agent if !state.members.contains_key(identity) => {
+        Identified::Agent if !state.members.contains_key(identity) => {
             return nobody(format!("no agent has joined as {identity}"));
         }
-        Place::Agent => {}
-        Place::OfRegion(region) => {
+        Identified::Agent => {}
+        Identified::OfRegion(region) => {
             if state.get(&ResourceKey::global(Kind::Region, region.clone())).is_none() {
                 return nobody(format!("there is no Region {region}"));
             }
@@ -65,7 +65,7 @@ pub(super) fn revoke(
     }
     if let Some(known) = state.revocations.get(identity).map(Arc::as_ref) {
         let fresh = with_keys(state, known, keys)?;
-        return Ok(refuse(state, identity, &place, fresh));
+        return Ok(refuse(state, identity, &whom, fresh));
     }
     if state.revocations.len() >= MAX_REVOCATIONS {
         let detail = format!("{MAX_REVOCATIONS} identities are revoked, and no more can be");
@@ -75,13 +75,13 @@ pub(super) fn revoke(
     }
     let revocation = Revocation { actor: actor.to_owned(), time_ms: state.time_ms, keys: Vec::new() };
     let revocation = with_keys(state, &revocation, keys)?;
-    Ok(refuse(state, identity, &place, revocation))
+    Ok(refuse(state, identity, &whom, revocation))
 }
 
 /// A control node has the federation key: Secrets are to be sealed with another one.
-fn refuse(state: &mut State, identity: &str, place: &Place, revocation: Revocation) -> Effects {
+fn refuse(state: &mut State, identity: &str, whom: &Identified, revocation: Revocation) -> Effects {
     let effects = replace(state, identity, revocation);
-    if effects.makes_revision && matches!(place, Place::Server(_)) {
+    if effects.makes_revision && matches!(whom, Identified::Server(_)) {
         super::keys::outdate(state);
     }
     effects

@@ -12,7 +12,7 @@ use super::{Lineage, State};
 use crate::{
     Action, AuditLog, Change, CommandBody, FederationKeys, Member, Resource, Revocation, Root, RootId,
     Version,
-    member::{Place, place_of},
+    member::{Identified, identified},
 };
 
 impl State {
@@ -67,11 +67,11 @@ impl State {
     }
 
     /// The revoked agent or control node that this key is refused with. Looks at every revocation: there are a few thousand at
-    /// most. Keys of revoked gateways, and of other nodes that agents admit, do not count: they come from what agents report, and one agent's word must not refuse
-    /// another agent.
+    /// most. Keys of revoked gateways, and of other nodes that agents admit, do not count: they come from what agents report, and
+    /// one agent's word must not refuse another agent.
     pub fn revoked_with(&self, key: &[u8; 32]) -> Option<&str> {
         let with = |(identity, revocation): &(&Arc<str>, &Arc<Revocation>)| {
-            revocation.keys.contains(key) && !matches!(place_of(identity), Ok(Place::OfRegion(_)))
+            revocation.keys.contains(key) && !matches!(identified(identity), Ok(Identified::OfRegion(_)))
         };
         let named = self.revocations.iter().find(with).map(|(identity, _)| &**identity);
         named.or_else(|| self.members_with(key).find(|identity| self.is_revoked(identity)))

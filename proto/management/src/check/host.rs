@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use hanse_runtime::{BadDomainName, DomainName};
+
 use super::{Verdict, invalid};
 
 /// The longest host name, in bytes (RFC 1035, section 2.3.4, without the root).
@@ -53,6 +55,12 @@ pub(crate) fn check_pattern(field: &str, host: &str) -> Verdict {
 /// An exact name.
 pub(crate) fn check_exact(field: &str, host: &str) -> Verdict {
     check_name(field, host, host)
+}
+
+/// A name in the DNS, by the rules of those who answer for it. It may have labels that no host has, such as `_tcp`.
+pub(crate) fn check_domain_name(field: &str, name: &str) -> Verdict {
+    let refused = |bad: BadDomainName| invalid(field, bad.to_string(), "write it as orders.gslb.example.com");
+    DomainName::parse(name).map(drop).map_err(refused)
 }
 
 fn check_name(field: &str, name: &str, given: &str) -> Verdict {

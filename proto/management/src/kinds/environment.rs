@@ -5,7 +5,7 @@ mod egress;
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use hanse_topology::{Exposure, Name};
+use hanse_topology::{Exposure, MAX_REGIONS, Name};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -15,7 +15,7 @@ pub use egress::EgressSpec;
 use super::dns_zone::check_addresses;
 use crate::{
     Bound, Bounded, Column, Duration, Field, Kind, ManagementKind, Refer, ShownWith,
-    check::{Verdict, check_distinct, host, invalid},
+    check::{Verdict, check_distinct, host, invalid, region::check_regions_or_none},
     column::{or, text_of},
 };
 
@@ -101,6 +101,7 @@ impl ManagementKind for EnvironmentSpec {
         let own = [
             ("EnvironmentSpec", "hostnames", Bound::Items(0, host::MAX_HOSTS)),
             ("EnvironmentSpec", "hostnames", Bound::Each(1, host::MAX_PATTERN_BYTES)),
+            ("EnvironmentSpec", "regions", Bound::Items(0, MAX_REGIONS)),
             ("EnvironmentSpec", "listeners", Bound::Items(1, ListenerProtocol::both().len())),
         ];
         [&own[..], &egress::BOUNDS].concat()
@@ -112,7 +113,7 @@ impl ManagementKind for EnvironmentSpec {
             return Err(invalid("listeners", "it accepts nothing", "name http, https or both"));
         }
         check_distinct("listeners", &self.listeners)?;
-        check_distinct("regions", &self.regions)?;
+        check_regions_or_none("regions", &self.regions)?;
         self.check_addresses()?;
         if self.tunnel {
             return Err(invalid(
@@ -168,6 +169,14 @@ impl EnvironmentSpec {
 mod tests {
     use super::*;
     use crate::kinds::tests::check;
+
+    #[test]
+    fn regions_are_as_many_as_a_host_has_candidates() {
+        for (count, expected) in [(0, ""), (64, ""), (65, "spec.regions: 65 regions are more than 64")] {
+            let regions: Vec<String> = (0..count).map(|at| format!("r{at}")).collect();
+            check(Kind::Environment, &format!("{{regions: [{}]}}", regions.join(", ")), expected);
+        }
+    }
 
     #[test]
     fn addresses_are_those_of_its_regions() {

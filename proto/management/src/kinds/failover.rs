@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use hanse_topology::Name;
+use hanse_topology::{MAX_REGIONS, Name};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -11,7 +11,6 @@ use crate::{
     Bound, Bounded, Column, Duration, Field, Kind, ManagementKind, Refer, ShownWith, Written,
     check::{
         Verdict, invalid,
-        region::MAX_REGIONS,
         text::{MAX_TEXT_BYTES, check_line, check_optional_line},
     },
     column::{each, text_of},

@@ -2,7 +2,7 @@
 
 mod probe;
 
-use hanse_topology::Name;
+use hanse_topology::{MAX_REGIONS, Name};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -10,11 +10,7 @@ pub use probe::{DrillScheduleSpec, GuardSpec, ObjectivesSpec, ProbeSpec};
 
 use crate::{
     Bound, Bounded, Claim, Column, Duration, Field, Kind, ManagementKind, Refer, ResourceKey, ShownWith,
-    check::{
-        Verdict, check_distinct, invalid,
-        region::{MAX_REGIONS, check_regions},
-        text,
-    },
+    check::{Verdict, check_distinct, invalid, region::check_regions, text},
     kinds::ApiSpec,
 };
 

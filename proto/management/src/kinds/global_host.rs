@@ -14,7 +14,7 @@ use crate::{
     Bound, Bounded, Claim, Column, Duration, Field, Kind, ManagementKind, Refer, ResourceKey, ShownWith,
     check::{
         Verdict,
-        host::{MAX_HOST_BYTES, check_exact},
+        host::{MAX_HOST_BYTES, check_domain_name},
         invalid, text,
     },
     column::{each, or},
@@ -89,7 +89,7 @@ impl ManagementKind for GlobalHostSpec {
     }
 
     fn check(&self, _name: &Name) -> Verdict {
-        check_exact("host", &self.host)?;
+        check_domain_name("host", &self.host)?;
         text::check_seconds("ttl", self.ttl, SHORTEST_TTL..=LONGEST_TTL)?;
         if self.policy.len() > MAX_STEPS {
             let detail = format!("{} steps are more than {MAX_STEPS}", self.policy.len());
@@ -180,7 +180,7 @@ mod tests {
         check(
             Kind::GlobalHost,
             "{host: '*.a', zone: z, environment: e}",
-            "spec.host: \"*.a\" is not a host name",
+            "spec.host: \"*.a\" is no name in the DNS: a label has a-z",
         );
     }
 

@@ -1,9 +1,9 @@
 //! One step of a host's chain.
 
 use hanse_proto::runtime;
-use hanse_topology::Name;
+use hanse_topology::{MAX_REGIONS, Name};
 
-use crate::{Cidr, Unusable, field, regions, regions::MAX_REGIONS};
+use crate::{Cidr, Unusable, field, regions};
 
 /// The most rules of one `origin` step: the networks of a large company. A responder looks the client up among them.
 pub const MAX_ORIGIN_RULES: usize = 1_024;
@@ -19,9 +19,9 @@ pub enum Step {
     Weighted(Vec<RegionWeight>),
     /// The nearest to the client; where it is not known, these.
     Geo(Vec<Name>),
-    /// Those of the longest network that has the client. No network is there twice.
+    /// Those of the longest network that has the client. Clients in no network keep all candidates. No network is there twice.
     Origin(Vec<OriginRule>),
-    /// So many of them: 1 to [`MAX_MULTIVALUE`].
+    /// At most so many of them, by chance: 1 to [`MAX_MULTIVALUE`].
     Multivalue(u32),
 }
 

@@ -113,7 +113,6 @@ fn the_field_at_fault_is_named() {
     check("candidates[0].percent", |host| host.candidates[0].percent = 101);
     check("candidates[0].percent", |host| host.candidates[0].percent = 256);
     check("candidates[0].addresses[0]", |host| host.candidates[0].addresses = vec![vec![0; 4].into()]);
-    check("candidates[0].why", |host| host.candidates[0].why = "y".repeat(MAX_WHY_BYTES + 1));
     check("candidates[1].spot.country", |host| {
         let spot = runtime::Spot { country: "Ireland".to_owned(), ..Default::default() };
         host.candidates[1].spot = Some(spot);
@@ -150,6 +149,21 @@ fn a_step_of_a_later_release_makes_the_host_unusable() {
     let unusable = GlobalHost::new(later).unwrap_err();
     assert_eq!(unusable.field, "steps[0]");
     assert!(unusable.reason.contains("not known to this release"), "{unusable}");
+}
+
+#[test]
+fn a_long_text_for_people_voids_no_host() {
+    for (given, kept) in [
+        ("y".repeat(MAX_WHY_BYTES), 512),
+        ("y".repeat(MAX_WHY_BYTES + 1), 512),
+        (format!("y{}", "ä".repeat(1_000)), 511),
+    ] {
+        let mut host = host();
+        host.candidates[0].why = given.clone();
+        let read = GlobalHost::new(host).unwrap();
+        assert!(given.starts_with(&*read.candidates[0].why));
+        assert_eq!(read.candidates[0].why.len(), kept);
+    }
 }
 
 #[test]

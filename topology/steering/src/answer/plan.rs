@@ -1,7 +1,9 @@
 //! The percents of a failover plan that moves in steps.
 
+use hanse_topology::WHOLE_PERCENT;
+
 use super::{Chain, Rule, each};
-use crate::{Trace, WHOLE, draw::Draw, set::Set};
+use crate::{Trace, draw::Draw, set::Set};
 
 /// While a failover plan moves in steps, chance leads its percents of the clients to each of its regions. Regions that no plan
 /// divides stay.
@@ -14,7 +16,7 @@ pub(super) fn share<T: Trace>(chain: &mut Chain<'_, T>, draw: Draw) -> Draw {
     let (host, before) = (chain.host, chain.remaining);
     let percent = |at: usize| u32::from(host.candidates()[at].percent);
     // All are 0 where `not-serving` was skipped: then no percent divides anything.
-    let divided = before.filter(|at| (1..u32::from(WHOLE)).contains(&percent(at)));
+    let divided = before.filter(|at| (1..u32::from(WHOLE_PERCENT)).contains(&percent(at)));
     if divided.is_empty() {
         return draw;
     }

@@ -2,8 +2,10 @@ mod random;
 
 use std::{collections::BTreeSet, time::Duration};
 
+use hanse_topology::WHOLE_PERCENT;
+
 use super::*;
-use crate::{Line, Place, ReportedHealth, Step, WHOLE, rules};
+use crate::{Line, Place, ReportedHealth, Step, rules};
 
 const NOW: Duration = Duration::from_secs(1_000);
 const CLIENT: Client = Client { prefix: None, spot: None, draw: 0 };
@@ -25,7 +27,7 @@ fn candidate(region: &str) -> Candidate {
     let last = region.bytes().fold(0_u8, u8::wrapping_add);
     Candidate {
         region: name(region),
-        percent: WHOLE,
+        percent: WHOLE_PERCENT,
         addresses: BTreeSet::from([[192, 0, 2, last].into()]),
         spot: match region {
             "eu" => spot(53, -6),

@@ -2,17 +2,17 @@
 
 use std::{fmt, time::Duration};
 
-use hanse_topology::Name;
+use hanse_topology::{Name, WHOLE_PERCENT};
 
 use super::FailoverPlan;
-use crate::{Finding, WHOLE};
+use crate::Finding;
 
 /// The decision of a failover plan. Operators do not write it: [`shift`] makes it, and [`Decided::new`] checks one that was stored.
 ///
 /// [`shift`]: crate::shift()
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failover {
-    /// The regions that serve, by name. Their percents are [`WHOLE`] together.
+    /// The regions that serve, by name. Their percents are [`WHOLE_PERCENT`] together.
     pub serving: Vec<Share>,
     /// The region that the shift leads to.
     pub to: Name,
@@ -39,7 +39,7 @@ pub struct Failover {
 pub struct Share {
     /// The region.
     pub region: Name,
-    /// Its part of the clients, 1 to [`WHOLE`].
+    /// Its part of the clients, 1 to [`WHOLE_PERCENT`].
     pub percent: u8,
 }
 
@@ -73,11 +73,11 @@ impl Decided {
 pub enum InvalidFailover {
     /// The shares.
     #[error(
-        "serving: {0}; give regions in the order of their names, each 1 to {WHOLE} percent, and {WHOLE} together"
+        "serving: {0}; give regions in the order of their names, each 1 to {WHOLE_PERCENT} percent, and {WHOLE_PERCENT} together"
     )]
     Serving(String),
     /// The steps.
-    #[error("steps: {0:?}; give percents from 1 on that grow and end with {WHOLE}")]
+    #[error("steps: {0:?}; give percents from 1 on that grow and end with {WHOLE_PERCENT}")]
     Steps(Vec<u8>),
     /// The present step.
     #[error("step: {step} is no place in {count} steps; give one below {count}")]
@@ -103,9 +103,9 @@ pub enum InvalidFailover {
     },
 }
 
-/// Whether these are percents of a shift: they grow from 1 on, and end with [`WHOLE`].
+/// Whether these are percents of a shift: they grow from 1 on, and end with [`WHOLE_PERCENT`].
 pub(super) fn are_steps(steps: &[u8]) -> bool {
-    steps.is_sorted_by(|one, next| one < next) && steps.last() == Some(&WHOLE) && !steps.contains(&0)
+    steps.is_sorted_by(|one, next| one < next) && steps.last() == Some(&WHOLE_PERCENT) && !steps.contains(&0)
 }
 
 /// Which of two decisions is the later one, also over a restored backup. Spelled `GENERATION/REVISION`.
@@ -132,9 +132,9 @@ impl Failover {
     /// A plan without a decision: its active region serves.
     pub(super) fn initial(plan: &FailoverPlan) -> Self {
         Self {
-            serving: vec![Share { region: plan.active.clone(), percent: WHOLE }],
+            serving: vec![Share { region: plan.active.clone(), percent: WHOLE_PERCENT }],
             to: plan.active.clone(),
-            steps: vec![WHOLE],
+            steps: vec![WHOLE_PERCENT],
             step: 0,
             step_every: plan.step_every,
             reason: "no shift was decided".to_owned(),
@@ -158,7 +158,8 @@ impl Failover {
     fn check(&self) -> Result<(), InvalidFailover> {
         let sum: u32 = self.serving.iter().map(|share| u32::from(share.percent)).sum();
         let in_order = self.serving.is_sorted_by(|one, next| one.region < next.region);
-        if sum != u32::from(WHOLE) || !in_order || self.serving.iter().any(|share| share.percent == 0) {
+        if sum != u32::from(WHOLE_PERCENT) || !in_order || self.serving.iter().any(|share| share.percent == 0)
+        {
             let shares: Vec<String> =
                 self.serving.iter().map(|share| format!("{} {}", share.region, share.percent)).collect();
             return Err(InvalidFailover::Serving(format!("[{}]", shares.join(", "))));
@@ -181,7 +182,7 @@ impl Failover {
     pub(super) fn moved(&self, to: &Name, percent: u8) -> Vec<Share> {
         let others = || self.serving.iter().filter(|share| share.region != *to);
         let before: u32 = others().map(|share| u32::from(share.percent)).sum();
-        let after = u32::from(WHOLE.saturating_sub(percent));
+        let after = u32::from(WHOLE_PERCENT.saturating_sub(percent));
         let part = |share: &Share| u32::from(share.percent) * after / before.max(1);
         // The parts are rounded down. What that leaves over goes to the first ones by name, at most one percent to each.
         let mut over = after.saturating_sub(others().map(part).sum());
@@ -189,7 +190,7 @@ impl Failover {
             .map(|share| {
                 let rounded = u32::from(over > 0);
                 over -= rounded;
-                let percent = u8::try_from(part(share) + rounded).unwrap_or(WHOLE);
+                let percent = u8::try_from(part(share) + rounded).unwrap_or(WHOLE_PERCENT);
                 Share { region: share.region.clone(), percent }
             })
             .chain(std::iter::once(Share { region: to.clone(), percent }))

@@ -126,7 +126,11 @@ fn what_cannot_be_used_keeps_its_last_good_version() {
 #[test]
 fn what_directs_clients_elsewhere_changes_no_table() {
     let epoch = Some(runtime::Epoch { generation: 1, revision: 1 });
-    let shift = runtime::Shift { regions: vec!["us-east".to_owned()], epoch, ..Default::default() };
+    let shift = runtime::Shift {
+        of: Some(runtime::shift::Of::EveryHost(runtime::EveryHost {})),
+        regions: vec!["us-east".to_owned()],
+        epoch,
+    };
     let host = runtime::GlobalHost {
         name: "orders".to_owned(),
         zone: "gslb".to_owned(),
@@ -136,10 +140,20 @@ fn what_directs_clients_elsewhere_changes_no_table() {
         candidates: vec![runtime::Candidate { region: "us-east".to_owned(), ..Default::default() }],
         ..Default::default()
     };
+    let zone = runtime::Zone {
+        name: "gslb".to_owned(),
+        origin: "example".to_owned(),
+        name_servers: vec![runtime::NameServer { name: "ns.other".to_owned(), ..Default::default() }],
+        contact: "hostmaster@example".to_owned(),
+        negative_ttl_s: 30,
+        epoch,
+        ..Default::default()
+    };
     let entries = || {
         vec![
             entry("shift/any", Kind::Shift(shift.clone())),
             entry("host/orders", Kind::GlobalHost(host.clone())),
+            entry("zone/gslb", Kind::Zone(zone.clone())),
         ]
     };
     let mut index = start();
@@ -149,7 +163,10 @@ fn what_directs_clients_elsewhere_changes_no_table() {
     assert_eq!(reasons(&index), ["zone/gslb resource"]);
     remove(&mut index, &["shift/any", "host/orders", "zone/gslb"]);
     assert_eq!((serves(&index, "/orders").as_str(), reasons(&index).len()), ("orders r1 a:1", 0));
-    assert_eq!(reasons(&local_index("pods", entries())), ["host/orders kind", "shift/any kind"]);
+    assert_eq!(
+        reasons(&local_index("pods", entries())),
+        ["host/orders kind", "shift/any kind", "zone/gslb kind"]
+    );
 }
 
 #[test]

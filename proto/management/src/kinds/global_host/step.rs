@@ -3,17 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hanse_runtime::Cidr;
-use hanse_topology::Name;
+use hanse_topology::{MAX_REGIONS, Name};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::{
     Bound, Bounded, Field,
-    check::{
-        Verdict, invalid,
-        region::{MAX_REGIONS, check_regions},
-    },
+    check::{Verdict, invalid, region::check_regions},
 };
 
 /// The most rules of one step: every site of a large company. A DNS server walks them for each query.

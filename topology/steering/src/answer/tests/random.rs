@@ -418,7 +418,7 @@ proptest! {
     #[test]
     fn percents_of_a_plan_hold(percent in 1..=99_u8, seed: u64) {
         let mut of = candidates(&["eu", "us"]);
-        (of[0].percent, of[1].percent) = (WHOLE - percent, percent);
+        (of[0].percent, of[1].percent) = (WHOLE_PERCENT - percent, percent);
         let share = f64::from(percent) / 100.0;
         shares(&host(of, &[]), seed, &[(name("eu"), 1.0 - share), (name("us"), share)]);
     }
