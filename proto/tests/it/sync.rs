@@ -175,7 +175,7 @@ fn subscribers_messages() {
                 scope: SCOPE.into(),
                 position: position(40),
                 root: vec![3; 32].into(),
-                signature: None,
+                ..Hello::default()
             }),
         ),
         (
@@ -185,6 +185,11 @@ fn subscribers_messages() {
                 position: position(40),
                 root: vec![3; 32].into(),
                 signature: signature(),
+                met: Some(HeldHead {
+                    position: position(41),
+                    root: vec![5; 32].into(),
+                    signature: signature(),
+                }),
             }),
         ),
         ("ack", Body::Ack(ack())),
