@@ -54,20 +54,25 @@ pub enum Continent {
 }
 
 impl Continent {
-    /// Every continent, with its code.
-    const CODES: [(Self, &'static str); 7] = [
-        (Self::Af, "AF"),
-        (Self::An, "AN"),
-        (Self::As, "AS"),
-        (Self::Eu, "EU"),
-        (Self::Na, "NA"),
-        (Self::Oc, "OC"),
-        (Self::Sa, "SA"),
-    ];
+    /// Every continent.
+    const ALL: [Self; 7] = [Self::Af, Self::An, Self::As, Self::Eu, Self::Na, Self::Oc, Self::Sa];
+
+    /// The code: `EU`, for example.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Af => "AF",
+            Self::An => "AN",
+            Self::As => "AS",
+            Self::Eu => "EU",
+            Self::Na => "NA",
+            Self::Oc => "OC",
+            Self::Sa => "SA",
+        }
+    }
 
     /// The one with this code; `None`: there is none.
     pub fn of_code(code: &str) -> Option<Self> {
-        Self::CODES.into_iter().find(|(_, own)| *own == code).map(|(continent, _)| continent)
+        Self::ALL.into_iter().find(|continent| continent.code() == code)
     }
 }
 
@@ -177,9 +182,9 @@ mod tests {
 
     #[test]
     fn a_continent_has_one_code_everywhere() {
-        for (continent, code) in Continent::CODES {
-            assert_eq!(Continent::of_code(code), Some(continent));
-            assert_eq!(serde_json::to_value(continent).unwrap(), code);
+        for continent in Continent::ALL {
+            assert_eq!(Continent::of_code(continent.code()), Some(continent));
+            assert_eq!(serde_json::to_value(continent).unwrap(), continent.code());
         }
         assert_eq!(Continent::of_code("eu"), None);
     }

@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_agent_for_some_environments_gets_no_keys_of_its_region() {
+    async fn an_agent_for_some_environments_gets_neither_keys_nor_names_of_its_region() {
         let digest = Digest::of(b"limited");
         let alone = joined(b"first");
         let region = || Name::new("eu-west").unwrap();
@@ -265,6 +265,7 @@ mod tests {
             ScopeId::runtime(region(), Name::new("production").unwrap()),
             ScopeId::runtime(region(), Name::new("sandbox").unwrap()),
             ScopeId::Keys { region: region() },
+            ScopeId::Dns { region: region() },
             ScopeId::Agents { region: region() },
         ];
         let replicas = Replicas::new();
@@ -295,7 +296,7 @@ mod tests {
             seat: None,
         });
         // It follows the relays of its region, which it finds in `agents/REGION`.
-        let mut limited = [scopes[1].clone(), scopes[3].clone()];
+        let mut limited = [scopes[1].clone(), scopes[4].clone()];
         limited.sort();
         assert_eq!(offered(b"second"), limited);
     }

@@ -21,6 +21,7 @@ use hanse_management::{Kind, Problem, ResourceKey};
 
 use crate::{
     Accepted, AuditLink, ChangeResult, Command, CommandBody, JournalEntry, Outcome, State, audit,
+    state::STEERING,
     validate::guarded::{Author, Concerned, Guarded},
 };
 
@@ -141,6 +142,9 @@ impl State {
     fn commit(&mut self, effects: Effects) -> Accepted {
         if effects.makes_revision {
             self.revision += 1;
+            if effects.touched.iter().any(|key| STEERING.contains(&key.kind)) {
+                self.dns_revision = self.revision;
+            }
             self.record(JournalEntry {
                 revision: self.revision,
                 time_ms: self.time_ms,

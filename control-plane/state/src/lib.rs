@@ -30,6 +30,7 @@ pub mod projection;
 mod proposal;
 mod resource;
 mod root;
+mod seeded;
 mod snapshot;
 mod state;
 mod validate;

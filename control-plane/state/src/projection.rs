@@ -12,10 +12,11 @@
 //!
 //! Inside: a *unit* yields one key; it is present in the scopes of its *anchor*: itself, or the group of a resource that it follows.
 //! Some resources *place* anchors in scopes. Which ones do, and what units there are, each *kind* of scope says (`kind`; the one
-//! of gateways is `runtime`, that of key managers `keys`). A *step* from one state to another works out which units may have changed and compares only those.
+//! of gateways is `runtime`, that of DNS responders `dns`, that of key managers `keys`). A *step* from one state to another works out which units may have changed and compares only those.
 
 mod agents;
 mod between;
+mod dns;
 mod encode;
 mod keys;
 mod kind;
@@ -25,6 +26,7 @@ mod presence;
 mod preview;
 mod reveal;
 mod runtime;
+mod serial;
 mod source;
 mod step;
 #[cfg(test)]

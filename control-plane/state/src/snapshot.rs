@@ -54,7 +54,7 @@ impl State {
             audit_start: self.audit.start().hash.to_vec().into(),
             audit_head: self.audit.head().hash.to_vec().into(),
             proposals_made: self.proposals.made,
-            dns_revision: 0, // no command raises it yet
+            dns_revision: self.dns_revision,
             issuing_root: self.issuing_root().map(|key| key.to_vec()).unwrap_or_default().into(),
         });
         let resources = self.resources.values().map(|resource| Record::Resource(resource.to_proto()));
@@ -274,6 +274,7 @@ fn from_header(header: proto::SnapshotHeader) -> Result<State, SnapshotError> {
         time_ms: header.time_ms,
         version,
         revoked_revision: header.revoked_revision,
+        dns_revision: header.dns_revision,
         roots: Arc::new(roots),
         audit: AuditLog::after(start),
         proposals: Proposals::after(header.proposals_made),

@@ -34,7 +34,7 @@ pub(crate) use bound::exceptions;
 pub(crate) use claims::claims_of;
 pub(crate) use egress::DeniedEndpoints;
 pub(crate) use hosts::{HostSet, below, reversed, wider};
-pub(crate) use steering::without_address;
+pub(crate) use steering::{STEERING, without_address};
 
 /// The state at one revision. Cloning is O(1) and shares structure, so a copy serves as snapshot, dry run or stale read.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,6 +56,8 @@ pub struct State {
     pub(crate) revocations: OrdMap<Arc<str>, Arc<Revocation>>,
     /// The revision of the last change of `revocations`: two nodes' lists compare by it.
     pub(crate) revoked_revision: Revision,
+    /// The revision of the last command that touched a resource of [`STEERING`]: serials of zones are made from it.
+    pub(crate) dns_revision: Revision,
     /// The roots that are believed: a handful of kilobytes at most, so a copy is cheap enough.
     pub(crate) roots: Arc<Roots>,
     /// The versions of the federation key. They change less than once a week, so a copy of 200 KB is cheap enough.
@@ -105,6 +107,7 @@ impl Default for State {
             members: OrdMap::new(),
             revocations: OrdMap::new(),
             revoked_revision: 0,
+            dns_revision: 0,
             roots: Arc::default(),
             federation_keys: Arc::default(),
             audit: AuditLog::default(),

@@ -2,6 +2,8 @@
 //!
 //! Prost writes fields in the order of their numbers and maps are ordered, so equal specs give equal bytes.
 
+mod dns;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
@@ -20,6 +22,8 @@ use hanse_proto::runtime::{
 use hanse_runtime::{Cidr, EndpointUrl, ResourceKind};
 use hanse_topology::{Exposure, Name};
 use prost::Message as _;
+
+pub(super) use dns::{Candidate, Share, candidate, global_host, zone};
 
 use super::{Reveal, plain::Plain};
 use crate::{Member, Metadata, Resource, State, Version, member::agent_identity};
@@ -128,7 +132,8 @@ pub(super) fn route(
 }
 
 /// The runtime resources that are made of a spec, as far as no other resource matters to whether they can be used: an Api
-/// without its Policies, a Policy as the only one of an Api, an Upstream with its endpoints for all scopes.
+/// without its Policies, a Policy as the only one of an Api, an Upstream with its endpoints for all scopes, a zone of no epoch, a
+/// GlobalHost with one candidate.
 pub(crate) fn by_itself(key: &ResourceKey, spec: &Spec, version: Version) -> Vec<(ResourceKind, Bytes)> {
     match spec {
         Spec::Environment(spec) => {
@@ -179,6 +184,15 @@ pub(crate) fn by_itself(key: &ResourceKey, spec: &Spec, version: Version) -> Vec
                 vec![(ResourceKind::Secret, self::secret(key, secret.secret_type, data))]
             };
             secret.texts().map(encode).unwrap_or_default()
+        }
+        Spec::DnsZone(spec) => {
+            let epoch = runtime::Epoch { generation: 1, revision: 0 };
+            vec![(ResourceKind::Zone, zone(&key.name, spec, epoch))]
+        }
+        // With one candidate: the others are made of resources that are judged each by itself.
+        Spec::GlobalHost(spec) => {
+            let candidates = vec![candidate(&key.name, &Share::Whole, &[], None)];
+            vec![(ResourceKind::GlobalHost, global_host(&key.name, spec, candidates))]
         }
         // Of the others nothing is made.
         _as_it_is_or_not => as_it_is(key, spec),

@@ -1,6 +1,6 @@
 //! What a kind of scope has to say, and the table of all kinds.
 //!
-//! A second kind, such as `dns`, is a file beside `runtime.rs`, its line in [`KINDS`], and its plain loops in `naive.rs`.
+//! A further kind is a file beside `runtime.rs`, as `dns.rs` and `keys.rs` are, its line in [`KINDS`], and its plain loops in `naive.rs`.
 
 use std::collections::BTreeSet;
 
@@ -8,16 +8,11 @@ use bytes::Bytes;
 use hanse_management::{Kind, ResourceKey};
 use hanse_topology::{Name, ScopeId};
 
-use super::{Reveal, keys::Keys, runtime::Runtime};
+use super::{Reveal, dns::Dns, keys::Keys, runtime::Runtime};
 use crate::State;
 
 /// Every kind, in the order of [`ScopeId`].
-pub(super) const KINDS: &[&dyn ScopeKind] = &[
-    &Runtime,
-    #[cfg(test)]
-    &super::tests::dns::Dns,
-    &Keys,
-];
+pub(super) const KINDS: &[&dyn ScopeKind] = &[&Runtime, &Dns, &Keys];
 
 /// A kind of scope: which scopes there are, and what is in them.
 ///

@@ -9,12 +9,14 @@ use std::{
 use bytes::Bytes;
 use hanse_management::{
     Kind, ResourceKey, Spec,
-    kinds::{ApiRevisionSpec, BindingSpec, Lifecycle, RevisionRef, SecretType},
+    kinds::{ApiRevisionSpec, BindingSpec, GlobalHostSpec, Lifecycle, RevisionRef, SecretType},
 };
-use hanse_topology::{Name, ScopeId};
+use hanse_proto::runtime;
+use hanse_topology::{Name, RegionSelector, ScopeId};
 
 use super::{
-    Reveal, encode,
+    Reveal,
+    encode::{self, Share},
     plain::{Follows, PLAIN},
 };
 use crate::{Resource, State, member::agent_of, state::exceptions};
@@ -42,6 +44,12 @@ pub fn from_scratch(state: &State, reveal: &dyn Reveal) -> BTreeMap<ScopeId, BTr
         }
     }
     for region in state.list(Kind::Region, None) {
+        let content = zones(state, region);
+        if !content.is_empty() {
+            scopes.insert(ScopeId::Dns { region: region.key.name.clone() }, content);
+        }
+    }
+    for region in state.list(Kind::Region, None) {
         let content = signing_keys(state, &region.key.name, reveal);
         if !content.is_empty() {
             scopes.insert(ScopeId::Keys { region: region.key.name.clone() }, content);
@@ -54,6 +62,80 @@ pub fn from_scratch(state: &State, reveal: &dyn Reveal) -> BTreeMap<ScopeId, BTr
         }
     }
     scopes
+}
+
+/// The zones that a region has, and their hosts.
+fn zones(state: &State, region: &Resource) -> BTreeMap<String, Bytes> {
+    let mut content = BTreeMap::new();
+    for resource in state.list(Kind::DnsZone, None) {
+        let Spec::DnsZone(zone) = &resource.spec else { continue };
+        let is_elsewhere = |selector: &RegionSelector| {
+            !selector.names.contains(&region.key.name)
+                && (selector.labels.is_empty() || !region.metadata.labels.contains_all(&selector.labels))
+        };
+        if zone.regions.as_ref().is_some_and(is_elsewhere) {
+            continue;
+        }
+        let generation = state.lineage().map_or(1, |lineage| lineage.generation);
+        let epoch = runtime::Epoch { generation, revision: state.dns_revision() };
+        content.insert(format!("zone/{}", resource.key.name), encode::zone(&resource.key.name, zone, epoch));
+        for host in state.list(Kind::GlobalHost, None) {
+            let Spec::GlobalHost(spec) = &host.spec else { continue };
+            if spec.zone == resource.key.name {
+                let candidates = candidates(state, host, spec);
+                let bytes = encode::global_host(&host.key.name, spec, candidates);
+                content.insert(format!("host/{}", host.key.name), bytes);
+            }
+        }
+    }
+    content
+}
+
+/// The regions of a host's Environment.
+fn candidates(state: &State, host: &Resource, spec: &GlobalHostSpec) -> Vec<encode::Candidate> {
+    let environments = state.list(Kind::Environment, None);
+    let environment = environments.filter(|environment| environment.key.name == spec.environment);
+    let mut found = Vec::new();
+    for environment in environment {
+        let Spec::Environment(environment) = &environment.spec else { continue };
+        for region in state.list(Kind::Region, None) {
+            let Spec::Region(region_spec) = &region.spec else { continue };
+            let name = &region.key.name;
+            if environment.regions.contains(name) {
+                let none = Vec::new();
+                let addresses = environment.addresses.get(name).unwrap_or(&none);
+                let share = share(state, &host.key.name, name);
+                found.push(encode::candidate(name, &share, addresses, region_spec.location.as_ref()));
+            }
+        }
+    }
+    found
+}
+
+fn share<'s>(state: &'s State, host: &Name, region: &Name) -> Share<'s> {
+    let mut share = Share::Whole;
+    for plan in state.list(Kind::FailoverPlan, None) {
+        let Spec::FailoverPlan(spec) = &plan.spec else { continue };
+        if !spec.hosts.contains(host) {
+            continue;
+        }
+        if spec.active != *region {
+            share = Share::Standby { plan: &plan.key.name, active: &spec.active };
+        }
+        for failover in state.list(Kind::Failover, None) {
+            if let (Spec::Failover(decided), true) = (&failover.spec, failover.key.name == plan.key.name) {
+                let here = decided.serving.iter().filter(|serving| serving.region == *region);
+                let percent = here.map(|serving| serving.percent).sum();
+                share = Share::Decided { plan: &plan.key.name, failover: decided, percent };
+            }
+        }
+    }
+    for drain in state.list(Kind::Drain, None) {
+        if let (Spec::Drain(spec), true) = (&drain.spec, drain.key.name == *region) {
+            share = Share::Drained(spec);
+        }
+    }
+    share
 }
 
 /// The keys that sign tokens in a region.

@@ -62,6 +62,14 @@ pub fn last_change(state: &State, key: &str) -> Option<Revision> {
             let grants = state.host_grants(&environment.key).filter_map(|(key, _)| state.get(key));
             grants.chain([environment]).map(|resource| resource.metadata.revision).max()
         }
+        // Each zone has the epoch of all that answers are made of.
+        Kind::DnsZone => revision(Kind::DnsZone, &source.name).map(|_| state.dns_revision()),
+        // A Drain or a Failover that was deleted is in no revision any more.
+        Kind::GlobalHost => {
+            let host = of(Kind::GlobalHost, &source.name)?;
+            let decided = state.decides_about(&host.key.name);
+            decided.filter_map(|key| state.get(&key)).chain([host]).map(|made| made.metadata.revision).max()
+        }
         other => revision(other, &source.name),
     }
 }
@@ -84,8 +92,39 @@ mod tests {
         check("upstream/shop/orders-r2/backend", Some((Kind::Upstream, Some("shop"), "orders-r2/backend")));
         check("subscription/shop/a", Some((Kind::Subscription, Some("shop"), "a")));
         check("key-manager/shop/a", None);
+        check("zone/gslb", Some((Kind::DnsZone, None, "gslb")));
+        check("host/orders", Some((Kind::GlobalHost, None, "orders")));
         check("plan/gold", None);
         check("plan", None);
+    }
+
+    #[test]
+    fn a_zone_and_a_host_change_with_what_answers_are_made_of() {
+        use crate::fixture::World;
+        let mut world = World::with_orders().with(
+            "{kind: DnsZone, name: gslb, spec: {origin: gslb.example.com, nameServers: [{name: ns.example.net}], contact: dns@example.com}}",
+        );
+        let host = "{kind: GlobalHost, name: h, spec: {host: h.gslb.example.com, zone: gslb, environment: production}}";
+        let made = world.put(host).revision;
+        let of = |world: &World, key: &str| last_change(&world.state, key);
+        assert_eq!((of(&world, "zone/gslb"), of(&world, "host/h")), (Some(made), Some(made)));
+        let plan = "{kind: FailoverPlan, name: p, spec: {hosts: [h], active: eu-west, standby: [us-east]}}";
+        for (yaml, reaches) in [
+            (plan, true),
+            ("{kind: Region, name: us-east, labels: {a: b}}", true),
+            ("{kind: Drain, name: us-east, spec: {reason: test}}", true),
+            ("{kind: Region, name: ap-south}", false),
+        ] {
+            let before = of(&world, "host/h");
+            world.replicate(yaml);
+            let revision = world.state.revision();
+            assert_eq!(of(&world, "zone/gslb"), Some(revision), "{yaml}");
+            assert_eq!(of(&world, "host/h"), if reaches { Some(revision) } else { before }, "{yaml}");
+        }
+        let last = of(&world, "zone/gslb");
+        world.put("{kind: Application, name: shop}");
+        assert_eq!(of(&world, "zone/gslb"), last);
+        assert_eq!((of(&world, "zone/none"), of(&world, "host/none")), (None, None));
     }
 
     #[test]

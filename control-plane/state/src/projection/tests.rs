@@ -4,32 +4,26 @@
 mod agents;
 mod content;
 mod cost;
-pub(super) mod dns;
+mod dns;
 mod random;
 mod scopes;
 mod steps;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use hanse_management::{
-    Kind, ResourceKey, Spec,
-    kinds::{EnvironmentSpec, SealedValue},
-};
+use hanse_management::{Kind, ResourceKey, Spec, kinds::SealedValue};
 use hanse_proto::runtime::{self, resource::Kind as Runtime};
 use hanse_runtime::EndpointUrl;
 use hanse_topology::{Labels, Name, ScopeId};
 use prost::Message as _;
 use serde_json::{Value, json};
 
-use super::{Between, Projection, Reveal, ScopeChange, effects, kind::Touched, preview, required};
+use super::{Between, Projection, Reveal, ScopeChange, effects, preview};
 use crate::{
     Action, Change, Command, CommandBody, FederationKeys, Outcome, RecoveryKey, ResealedValue, Resource,
-    State, Version, port::ScopeEffect,
+    State, port::ScopeEffect,
 };
 
 type Content = BTreeMap<ScopeId, BTreeMap<String, Bytes>>;
@@ -225,19 +219,7 @@ impl World {
 
 /// Every scope of every kind, written naively.
 fn from_scratch(state: &State) -> Content {
-    let mut content = super::from_scratch(state, &Unmasked);
-    content.extend(dns::from_scratch(state));
-    content
-}
-
-fn label<'a>(resource: &'a Resource, key: &str) -> Option<&'a str> {
-    resource.metadata.labels.0.get(key).map(String::as_str)
-}
-
-/// Whether one of the two states has the resource with that label, or none has the resource: it may have had the label on the way.
-fn may_have_label(label: &str, key: &ResourceKey, touched: &Touched<'_>) -> bool {
-    let mut ends = [touched.before, touched.after].into_iter().filter_map(|state| state.get(key)).peekable();
-    ends.peek().is_none() || ends.any(|resource| self::label(resource, label).is_some())
+    super::from_scratch(state, &Unmasked)
 }
 
 /// What a follower does with a change; panics where the change makes no sense to one.

@@ -97,6 +97,12 @@ impl State {
         self.revoked_revision
     }
 
+    /// The revision of the last command that put or deleted a resource of a kind that DNS answers are made of: DnsZone, GlobalHost,
+    /// FailoverPlan, Failover, Drain, Environment and Region. 0 before the first.
+    pub fn dns_revision(&self) -> Revision {
+        self.dns_revision
+    }
+
     /// The roots that are believed, in the order they came. None: the root was never replaced.
     pub fn roots(&self) -> &[Root] {
         &self.roots.believed

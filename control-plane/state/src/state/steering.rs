@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use hanse_management::{
     Claim, Kind, ResourceKey, Spec,
-    kinds::{DnsZoneSpec, DrillSpec, EnvironmentSpec, FailoverPlanSpec, FailoverSpec, GlobalHostSpec},
+    kinds::{
+        DnsZoneSpec, DrainSpec, DrillSpec, EnvironmentSpec, FailoverPlanSpec, FailoverSpec, GlobalHostSpec,
+    },
 };
 use hanse_runtime::{Context, HostPattern};
 use hanse_topology::Name;
@@ -14,6 +16,18 @@ use super::{
     unserved::{NAMED, has_host},
 };
 use crate::listed::listed;
+
+/// The kinds that DNS answers are made of. A command that puts or deletes a resource of one of them raises [`State::dns_revision`],
+/// also where no answer changes: this rule needs no look at what the command did.
+pub(crate) const STEERING: [Kind; 7] = [
+    Kind::DnsZone,
+    Kind::GlobalHost,
+    Kind::FailoverPlan,
+    Kind::Failover,
+    Kind::Drain,
+    Kind::Environment,
+    Kind::Region,
+];
 
 impl State {
     /// The DnsZone of that name.
@@ -46,14 +60,37 @@ impl State {
         if let Spec::Drill(spec) = &self.get(&key)?.spec { Some(spec) } else { None }
     }
 
+    /// The Drain of a region, if it is drained.
+    pub(crate) fn drain(&self, region: &Name) -> Option<&DrainSpec> {
+        let key = ResourceKey::global(Kind::Drain, region.clone());
+        if let Spec::Drain(spec) = &self.get(&key)?.spec { Some(spec) } else { None }
+    }
+
     /// Whether a region is drained.
     pub(crate) fn is_drained(&self, region: &Name) -> bool {
-        self.get(&ResourceKey::global(Kind::Drain, region.clone())).is_some()
+        self.drain(region).is_some()
     }
 
     /// The FailoverPlan that has a GlobalHost.
     pub(crate) fn plan_of(&self, host: &Name) -> Option<Name> {
         self.holders(&Claim::PlanOfHost(host.clone())).next().map(|key| key.name.clone())
+    }
+
+    /// The keys of what else the candidates of a GlobalHost are made of: its Environment, its plan with what was decided about it, the
+    /// regions and their Drains. Nothing needs to be at a key.
+    pub(crate) fn decides_about(&self, host: &Name) -> impl Iterator<Item = ResourceKey> {
+        let environment = self.global_host(host).map(|spec| &spec.environment);
+        let regions = environment.and_then(|name| self.environment(name)).map(|spec| spec.regions.as_slice());
+        let mut keys: Vec<ResourceKey> = Vec::new();
+        for region in regions.unwrap_or_default() {
+            keys.extend([Kind::Region, Kind::Drain].map(|kind| ResourceKey::global(kind, region.clone())));
+        }
+        keys.extend(environment.map(|name| ResourceKey::global(Kind::Environment, name.clone())));
+        if let Some(plan) = self.plan_of(host) {
+            let kinds = [Kind::FailoverPlan, Kind::Failover];
+            keys.extend(kinds.map(|kind| ResourceKey::global(kind, plan.clone())));
+        }
+        keys.into_iter()
     }
 
     /// The GlobalHosts of an Environment.

@@ -94,3 +94,49 @@ fn the_first_binding_of_an_organization_in_a_scope_brings_its_callers_and_no_mor
     // Plans and credentials; route, embedded upstream, subscription.
     assert_eq!(units(&mut world, vec![bind("acme/trial", "api-3", "sandbox")]), 2 * MANY + 3);
 }
+
+#[test]
+fn what_answers_are_made_of_costs_a_unit_a_zone_and_one_for_each_host_that_it_reaches() {
+    const ZONES: usize = 3;
+    let mut world = crowded();
+    let zone = |number: usize| {
+        let spec = json!({
+            "origin": format!("z{number}.example"), "contact": "dns@example.com", "nameServers": [{"name": "ns.example.net"}],
+        });
+        put("DnsZone", &format!("z{number}"), spec)
+    };
+    let host = |number: usize, environment: &str| {
+        let host = format!("h{number}.z0.example");
+        put(
+            "GlobalHost",
+            &format!("h{number}"),
+            json!({"host": host, "zone": "z0", "environment": environment}),
+        )
+    };
+    let mut changes: Vec<Change> = (0..ZONES).map(zone).collect();
+    changes.push(put("Environment", "sandbox", json!({"regions": ["eu"]})));
+    changes.extend((0..MANY).map(|number| host(number, "production")));
+    changes.push(host(MANY, "sandbox"));
+    units(&mut world, changes);
+    let regions = json!({"regions": ["eu"], "addresses": {"eu": ["192.0.2.1"]}});
+    let plan = json!({"hosts": ["h3", "h4"], "active": "eu", "standby": ["us"]});
+    for (what, changes, expected) in [
+        ("no answer", vec![bind("acme/orders", "orders", "production")], 2),
+        (
+            "an address of an Environment with one host: its listener, too",
+            vec![put("Environment", "sandbox", regions)],
+            ZONES + 2,
+        ),
+        ("a host", vec![host(7, "sandbox")], ZONES + 1),
+        ("a zone", vec![zone(1)], 0),
+        ("a plan of two hosts", vec![put("FailoverPlan", "p", plan)], ZONES + 2),
+        (
+            "a Drain: the hosts of its region",
+            vec![put("Drain", "us", json!({"reason": "test"}))],
+            ZONES + MANY - 1,
+        ),
+        ("a region that nothing lists", vec![put("Region", "ap", json!({}))], ZONES + MANY + 1),
+    ] {
+        assert_eq!(units(&mut world, changes), expected, "{what}");
+    }
+}

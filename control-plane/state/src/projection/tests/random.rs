@@ -31,7 +31,76 @@ fn owned(names: &'static [&'static str]) -> impl Strategy<Value = String> {
 
 fn region() -> impl Strategy<Value = Change> {
     let labels = select(vec![vec![], vec![("tier", "edge")], vec![("tier", "core")]]);
-    (select(&REGIONS), labels).prop_map(|(name, labels)| labelled(put("Region", name, json!({})), &labels))
+    let spec = select(vec![json!({}), json!({"location": {"latitude": 53.5, "longitude": -6.25}})]);
+    (select(&REGIONS), spec, labels)
+        .prop_map(|(name, spec, labels)| labelled(put("Region", name, spec), &labels))
+}
+
+fn dns_zone() -> impl Strategy<Value = Change> {
+    let regions = select(vec![
+        json!(null),
+        json!({"names": ["eu"]}),
+        json!({"names": ["us", "ap"]}),
+        json!({"labels": {"tier": "edge"}}),
+    ]);
+    (select(&PAIR), regions).prop_map(|(name, regions)| zone(name, regions))
+}
+
+fn zone(name: &str, regions: Value) -> Change {
+    let mut spec = json!({
+        "origin": format!("{name}.example"), "contact": "dns@example.com", "nameServers": [{"name": "ns.example.net"}],
+    });
+    if !regions.is_null() {
+        spec["regions"] = regions;
+    }
+    put("DnsZone", name, spec)
+}
+
+fn global_host() -> impl Strategy<Value = Change> {
+    let policy = select(vec![
+        json!([]),
+        json!([{"geo": {"default": ["eu"]}}]),
+        json!([{"weighted": {"eu": 1, "us": 2}}, {"multivalue": {"count": 1}}]),
+    ]);
+    (select(&APIS), select(&PAIR), select(&ENVIRONMENTS), policy)
+        .prop_map(|(name, zone, environment, policy)| host(name, zone, environment, policy))
+}
+
+fn host(name: &str, zone: &str, environment: &str, policy: Value) -> Change {
+    let host = format!("{name}.{zone}.example");
+    put("GlobalHost", name, json!({"host": host, "zone": zone, "environment": environment, "policy": policy}))
+}
+
+fn failover_plan() -> impl Strategy<Value = Change> {
+    let hosts = subsequence(APIS.to_vec(), 1..=2);
+    let regions = subsequence(REGIONS.to_vec(), 2..=3).prop_shuffle();
+    (select(&PAIR), hosts, regions).prop_map(|(name, hosts, regions)| {
+        put("FailoverPlan", name, json!({"hosts": hosts, "active": regions[0], "standby": regions[1..]}))
+    })
+}
+
+/// What a plan of the peopled world may decide, and what only others may.
+fn failover() -> impl Strategy<Value = Change> {
+    let serving: [&[(&str, u32)]; 5] = [
+        &[("us", 100)],
+        &[("us", 70), ("eu", 30)],
+        &[("us", 30), ("eu", 70)],
+        &[("us", 70), ("ap", 30)],
+        &[("eu", 100)],
+    ];
+    (select(&PAIR), select(serving.to_vec()), select(&PAIR)).prop_map(|(plan, serving, reason)| {
+        let steps = if serving.len() == 1 { json!([100]) } else { json!([30, 100]) };
+        let one = |(region, percent): &(&str, u32)| json!({"region": region, "percent": percent});
+        let serving: Vec<Value> = serving.iter().map(one).collect();
+        let spec =
+            json!({"serving": serving, "steps": steps, "step": 1, "stepEvery": "30s", "reason": reason});
+        put("Failover", plan, spec)
+    })
+}
+
+fn drain() -> impl Strategy<Value = Change> {
+    (select(&REGIONS), select(&PAIR))
+        .prop_map(|(region, reason)| put("Drain", region, json!({"reason": reason, "forced": "test"})))
 }
 
 fn environment() -> impl Strategy<Value = Change> {
@@ -39,11 +108,14 @@ fn environment() -> impl Strategy<Value = Change> {
         select(&ENVIRONMENTS),
         subsequence(REGIONS.to_vec(), 1..=3),
         select(vec![(json!([]), json!({})), (json!(["a.example"]), json!({"deny": ["10.0.0.0/8"]}))]),
-        select(vec![vec![], vec![("dns", "a")], vec![("dns", "b")]]),
+        select(vec![None, Some("192.0.2.1"), Some("192.0.2.2")]),
     )
-        .prop_map(|(name, regions, (hostnames, egress), labels)| {
-            let spec = json!({"regions": regions, "hostnames": hostnames, "egress": egress});
-            labelled(put("Environment", name, spec), &labels)
+        .prop_map(|(name, regions, (hostnames, egress), address)| {
+            let mut spec = json!({"regions": regions, "hostnames": hostnames, "egress": egress});
+            if let Some(address) = address {
+                spec["addresses"] = json!({regions[0]: [address]});
+            }
+            put("Environment", name, spec)
         })
 }
 
@@ -244,6 +316,12 @@ fn removal() -> impl Strategy<Value = Change> {
         2 => select(&REGIONS).prop_map(|name| ("Region", name.to_owned())),
         2 => select(&ENVIRONMENTS).prop_map(|name| ("Environment", name.to_owned())),
     ];
+    let decided = prop_oneof![
+        2 => (select(vec!["DnsZone", "FailoverPlan", "Failover"]), select(&PAIR)),
+        1 => (Just("GlobalHost"), select(&APIS)),
+        2 => (Just("Drain"), select(&REGIONS)),
+    ];
+    let decided = decided.prop_map(|(kind, name)| (kind, name.to_owned()));
     let pair = (select(vec!["Upstream", "Policy", "Plan", "Application", "Secret", "Secret"]), owned(&PAIR));
     let binding = (owned(&APIS), select(&ENVIRONMENTS));
     let subscription = (select(&ORGANIZATIONS), select(&PAIR), select(&APIS));
@@ -251,6 +329,7 @@ fn removal() -> impl Strategy<Value = Change> {
         1 => global,
         1 => select(&PAIR).prop_map(|name| ("HostGrant", name.to_owned())),
         1 => select(&PAIR).prop_map(|name| ("Origin", name.to_owned())),
+        3 => decided,
         3 => pair,
         3 => owned(&APIS).prop_map(|path| ("Api", path)),
         4 => binding.prop_map(|(api, environment)| ("Binding", format!("{api}-{environment}"))),
@@ -269,6 +348,11 @@ fn change() -> impl Strategy<Value = Change> {
         2 => environment(),
         1 => host_grant(),
         2 => origin(),
+        3 => dns_zone(),
+        2 => global_host(),
+        2 => failover_plan(),
+        2 => failover(),
+        1 => drain(),
         2 => upstream(),
         1 => policy(),
         5 => api(),
@@ -369,6 +453,10 @@ fn peopled() -> World {
         "region": "eu", "environments": ENVIRONMENTS, "organizations": ["acme"], "kinds": ["Endpoints"], "holders": ["one"],
     });
     changes.push(put("Origin", "one", origin));
+    changes.push(zone("one", json!({"names": ["eu"]})));
+    changes.extend(APIS.map(|name| host(name, "one", "production", json!([]))));
+    let plan = json!({"hosts": ["orders", "users"], "active": "eu", "standby": ["us"]});
+    changes.push(put("FailoverPlan", "one", plan));
     for organization in ORGANIZATIONS {
         changes.push(put("Organization", organization, json!({})));
         for name in PAIR {
@@ -409,6 +497,9 @@ struct Played {
     dropped: BTreeMap<String, usize>,
     /// Stops at which an Origin had a holder.
     held: usize,
+    /// Stops at which some clients of a host, and not all, were led to a region; and at which none were, to another one.
+    divided: usize,
+    shut: usize,
     /// Stops at which an Upstream referred to endpoints of an Origin.
     referring: usize,
     /// Stops at which a Binding's route was not the same in two regions of an Environment.
@@ -472,6 +563,14 @@ impl Played {
             !origin.holders.is_empty()
         };
         self.held += usize::from(origins.into_iter().any(|(_, bytes)| is_held(bytes)));
+        let hosts = world.content.values().flatten().filter(|(key, _)| key.starts_with("host/"));
+        let percents = |bytes: &Bytes| match runtime::Resource::decode(bytes.clone()).unwrap().kind {
+            Some(Runtime::GlobalHost(host)) => host.candidates.into_iter().map(|candidate| candidate.percent),
+            other => panic!("{other:?}"),
+        };
+        let percents: BTreeSet<u32> = hosts.into_iter().flat_map(|(_, bytes)| percents(bytes)).collect();
+        self.divided += usize::from(percents.contains(&30) || percents.contains(&70));
+        self.shut += usize::from(percents.contains(&0));
         let upstreams = world.content.values().flatten().filter(|(key, _)| key.starts_with("upstream/"));
         let refers = |bytes: &Bytes| match runtime::Resource::decode(bytes.clone()).unwrap().kind {
             Some(Runtime::Upstream(upstream)) => upstream.endpoints_from.is_some_and(|from| {
@@ -510,6 +609,8 @@ fn the_random_histories_do_something() {
         made,
         dropped,
         held,
+        divided,
+        shut,
         referring,
         differing,
     } = played;
@@ -517,6 +618,8 @@ fn the_random_histories_do_something() {
     assert!(touched > commands, "{touched} runtime resources changed by {commands} commands");
     assert!(resealed >= 10, "{resealed} values were sealed anew");
     assert!(held > 10, "{held} stops with an Origin that had a holder");
+    assert!(divided > 10, "{divided} stops with a host whose clients were divided");
+    assert!(shut > 20, "{shut} stops with a region that did not serve a host");
     assert!(referring > 10, "{referring} stops with an Upstream that gets endpoints from an Origin");
     assert!(differing > 10, "{differing} stops with regions that differ");
     for (what, scopes) in [("made", made), ("dropped", dropped)] {

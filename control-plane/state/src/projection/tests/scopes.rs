@@ -2,11 +2,7 @@
 
 use hanse_management::kinds::SecretValue;
 
-use super::*;
-
-fn dns(region: &str) -> ScopeId {
-    ScopeId::Dns { region: name(region) }
-}
+use super::{dns::gslb, *};
 
 fn keys(region: &str) -> ScopeId {
     ScopeId::Keys { region: name(region) }
@@ -28,33 +24,26 @@ fn told_is(changes: &[ScopeChange], wanted: &[(&str, usize, usize, bool)]) {
     assert_eq!(told(changes), wanted);
 }
 
-/// Environment `production` in `regions`, with a record that says `text`.
-fn production(regions: &[&str], text: &str) -> Change {
-    labelled(put("Environment", "production", json!({"regions": regions})), &[("dns", text)])
-}
-
 #[test]
 fn a_scope_exists_while_it_has_content() {
     let mut world = World::with_orders_bound();
     assert!(world.projection.scopes().all(|scope| matches!(scope, ScopeId::Runtime { .. })));
-    let changes = world.accept(vec![production(&["eu", "us"], "a")]);
+    let changes = world.accept(vec![gslb(json!(null))]);
     told_is(&changes, &[("dns/eu", 1, 0, false), ("dns/us", 1, 0, false)]);
-    let bytes = |world: &World, scope: ScopeId, key: &str| world.content[&scope][key].clone();
-    assert_eq!(bytes(&world, dns("eu"), "record/production"), "a true");
 
-    // A region that serves nothing has records all the same; one that comes has them at once.
-    let changes = world.accept(vec![put("Region", "ap", json!({})), production(&["eu", "us"], "a")]);
-    told_is(&changes, &[("dns/ap", 1, 0, false)]);
-    assert_eq!(bytes(&world, dns("ap"), "record/production"), "a false");
+    // A region that serves nothing has zones all the same; one that comes has them at once.
+    let changes = world.accept(vec![put("Region", "ap", json!({}))]);
+    told_is(&changes, &[("dns/ap", 1, 0, false), ("dns/eu", 1, 0, false), ("dns/us", 1, 0, false)]);
 
     // A region that is left: its scope of one kind goes, that of the other changes.
-    let changes = world.accept(vec![production(&["eu"], "a")]);
-    told_is(&changes, &[("runtime/us/production", 0, 3, true), ("dns/us", 1, 0, false)]);
+    let changes = world.accept(vec![put("Environment", "production", json!({"regions": ["eu"]}))]);
+    let zones = [("dns/ap", 1, 0, false), ("dns/eu", 1, 0, false), ("dns/us", 1, 0, false)];
+    told_is(&changes, &[&[("runtime/us/production", 0, 3, true)], &zones[..]].concat());
     let changes = world.accept(vec![delete("Region", "us")]);
-    told_is(&changes, &[("dns/us", 0, 1, true)]);
+    told_is(&changes, &[("dns/ap", 1, 0, false), ("dns/eu", 1, 0, false), ("dns/us", 0, 1, true)]);
 
     // The last of its content takes a scope with it.
-    let changes = world.accept(vec![put("Environment", "production", json!({"regions": ["eu"]}))]);
+    let changes = world.accept(vec![delete("DnsZone", "gslb")]);
     told_is(&changes, &[("dns/ap", 0, 1, true), ("dns/eu", 0, 1, true)]);
     assert_eq!(world.projection.scopes().collect::<Vec<_>>(), [&scope("eu", "production")]);
 }
@@ -107,7 +96,8 @@ fn a_value_that_does_not_open_is_left_out() {
 fn a_key_of_any_kind_of_scope_leads_back_to_its_source() {
     for (key, kind) in [
         ("route/acme/orders", Kind::Binding),
-        ("record/production", Kind::Environment),
+        ("zone/gslb", Kind::DnsZone),
+        ("host/orders", Kind::GlobalHost),
         ("secret/acme/signer", Kind::Secret),
     ] {
         assert_eq!(crate::projection::source(key).map(|source| source.kind), Some(kind), "{key}");

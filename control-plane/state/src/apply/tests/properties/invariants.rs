@@ -33,6 +33,12 @@ pub(super) fn check_step(before: &State, after: &State, outcome: &Outcome) {
     }
     assert!(before.api_counters.keys().all(|api| after.api_counters.contains_key(api)));
     let entry = after.journal_since(before.revision()).unwrap().next().unwrap();
+    let steers = |key: &&ResourceKey| {
+        let kinds = ["DnsZone", "GlobalHost", "FailoverPlan", "Failover", "Drain", "Environment", "Region"];
+        kinds.contains(&key.kind.as_str())
+    };
+    let dns_revision = entry.keys.iter().find(steers).map_or(before.dns_revision(), |_| after.revision());
+    assert_eq!(after.dns_revision(), dns_revision, "{:?}", entry.keys);
     let differing: BTreeSet<&ResourceKey> = before
         .resources()
         .chain(after.resources())
