@@ -21,6 +21,7 @@ pub(crate) async fn run(config: Option<PathBuf>, command: &RoleCommand) -> anyho
         RoleCommand::Server(args) => server(config, args).await,
         RoleCommand::Agent(args) => agent(config, args).await,
         RoleCommand::Gateway(args) => gateway(config, args).await,
+        RoleCommand::Dns(args) => dns(config, args).await,
     }
 }
 
@@ -112,6 +113,15 @@ async fn gateway(config: Option<PathBuf>, args: &RunArgs) -> anyhow::Result<()> 
     config.check().with_context(|| path.display().to_string())?;
     let name = config.name.clone();
     serve("gateway", name, &path, args, || hanse_gateway::run(config, shutdown::on_signals())).await
+}
+
+/// `hanse dns`.
+async fn dns(config: Option<PathBuf>, args: &RunArgs) -> anyhow::Result<()> {
+    let path = needed(config, "dns")?;
+    let config: hanse_dns::Config = role_config::load(&path, "HANSE_DNS_")?;
+    config.check().with_context(|| path.display().to_string())?;
+    let name = config.name.clone();
+    serve("dns", name, &path, args, || hanse_dns::run(config, shutdown::on_signals())).await
 }
 
 /// Runs a role whose configuration was read, or says that it is sound.

@@ -16,6 +16,8 @@ pub(crate) enum RoleCommand {
     Agent(AgentArgs),
     /// Run a gateway.
     Gateway(RunArgs),
+    /// Run a DNS responder.
+    Dns(RunArgs),
 }
 
 /// What every role is run with.

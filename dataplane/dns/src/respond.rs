@@ -16,6 +16,7 @@ use hanse_topology::Name;
 use ipnet::IpNet;
 
 use crate::{
+    seeded::seeded,
     steer::LastAnswers,
     zones::{Found, Node, ServedHost, ServedZone, Zones, address_record},
 };
@@ -155,6 +156,7 @@ impl Responder {
 
     /// Answers a message.
     pub(crate) fn respond(&mut self, message: &[u8], moment: &Moment<'_>, sender: Sender) -> Response {
+        assert!(!seeded("query-panics"), "a bug of a query that a test brings back");
         let query = match Query::read(message) {
             Ok(query) => query,
             Err(malformed) => return self.as_it_is(malformed.reply, Outcome::Malformed, moment, sender),

@@ -168,3 +168,6 @@ async fn bind(text: &str, count: usize) -> Result<Vec<Pair>, Error> {
     let address = *found.first().ok_or_else(none)?;
     sockets::bind(address, count).map_err(refused)
 }
+
+#[cfg(test)]
+mod tests;

@@ -95,3 +95,20 @@ impl Drop for Open {
         self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_connections_are_open_than_may_be() {
+        let metrics = Arc::new(DnsMetrics::new(1));
+        let mut open: Vec<_> = (0..MOST_CONNECTIONS).map_while(|_| Open::new(&metrics)).collect();
+        assert_eq!(open.len() as i64, MOST_CONNECTIONS);
+        assert!(Open::new(&metrics).is_none());
+        open.pop();
+        assert!(Open::new(&metrics).is_some(), "one that was refused counts no more");
+        drop(open);
+        assert_eq!(metrics.connections.load(Ordering::Relaxed), 0);
+    }
+}

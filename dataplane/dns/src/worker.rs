@@ -169,3 +169,34 @@ fn is_same(one: Option<&Arc<Zones>>, other: Option<&Arc<Zones>>) -> bool {
         (Some(_), None) | (None, Some(_)) => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hanse_dns_wire::{Carrier, Question, RecordType, absolute};
+
+    use super::*;
+    use crate::seeded::bring_back;
+
+    #[test]
+    fn a_query_that_panics_takes_no_other_down() {
+        let serving = Serving {
+            zones: Arc::default(),
+            metrics: Arc::new(DnsMetrics::new(1)),
+            index: 0,
+            started: Instant::now(),
+            state: RefCell::new(State {
+                responder: Responder::new(None, Secret::new([9; 16])),
+                draws: SmallRng::seed_from_u64(1),
+                zones: None,
+            }),
+            panics: BoundedLog::default(),
+            fallbacks: BoundedLog::default(),
+            errors: BoundedLog::default(),
+        };
+        let request = Question::new(absolute("orders.example").unwrap(), RecordType::A).request(None, 0);
+        let sender = Sender { address: [192, 0, 2, 1].into(), carrier: Carrier::Udp };
+        let answer = || serving.answer(request.message(), sender).is_some();
+        assert!(!bring_back(&["query-panics"], answer));
+        assert!(answer());
+    }
+}

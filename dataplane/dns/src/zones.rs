@@ -33,7 +33,7 @@ const EXPIRE: i32 = 14 * 24 * 3_600;
 
 /// Every zone of a responder.
 #[derive(Debug, Default)]
-pub struct Zones {
+pub(crate) struct Zones {
     by_origin: HashMap<NameKey, ServedZone, RandomState>,
 }
 

@@ -1,8 +1,7 @@
 use std::time::Duration;
 
 use hanse_dns_wire::absolute;
-use hanse_link::PROVEN_AFTER;
-use hanse_process::ShutdownTrigger;
+use hanse_process::{Metrics, ShutdownTrigger};
 use hanse_topology::{Lineage, Name};
 use sha2::{Digest as _, Sha256};
 use tokio::{task::JoinHandle, time::timeout};
@@ -15,6 +14,8 @@ use crate::{
 
 /// Generous: the machine may be busy.
 const SOON: Duration = Duration::from_secs(30);
+/// How long a version is served with until it is proven: without one that is proven nothing is held back.
+const PROVEN: Duration = Duration::from_millis(20);
 /// A host of this name ends what compiles it, unless that version is held back.
 const DEADLY: &str = "host/deadly";
 
@@ -32,6 +33,7 @@ struct Bench {
     replicas: Replicas,
     kept: KeeperHandle,
     metrics: Arc<DnsMetrics>,
+    shown: Metrics,
     task: JoinHandle<()>,
     _trigger: ShutdownTrigger,
 }
@@ -41,7 +43,9 @@ impl Bench {
         let scope = ScopeId::Dns { region: Name::new("eu-west").unwrap() };
         let replicas = Replicas::remembering(Default::default());
         let metrics = Arc::new(DnsMetrics::new(1));
-        let proven = ProvenVersions::unkept(PROVEN_AFTER);
+        let proven = ProvenVersions::unkept(PROVEN);
+        let shown = Metrics::new();
+        shown.register(|registry| proven.register(registry));
         let (mut keeper, kept) =
             ZoneKeeper::new(scope.clone(), replicas.clone(), proven, Pulse::new(), metrics.clone());
         let (trigger, shutdown) = ShutdownTrigger::new();
@@ -49,7 +53,7 @@ impl Bench {
             keeper.prepare().await;
             keeper.run(shutdown).await;
         });
-        Self { scope, replicas, kept, metrics, task, _trigger: trigger }
+        Self { scope, replicas, kept, metrics, shown, task, _trigger: trigger }
     }
 
     fn publish(&self, revision: u64, upserts: Vec<(Key, Bytes)>, removals: Vec<Key>) {
@@ -147,6 +151,12 @@ async fn what_ends_the_compiler_is_held_back_and_the_rest_is_served() {
     let bench = Bench::start();
     bench.publish(1, vec![zone_entry(zone("gslb.example.com")), orders("192.0.2.1")], vec![]);
     bench.uses(1).await;
+    let all_proven = async {
+        while !bench.shown.encode().contains("unproven 0\n") {
+            tokio::time::sleep(PROVEN).await;
+        }
+    };
+    timeout(SOON, all_proven).await.unwrap();
     let deadly = host_entry(host("deadly.gslb.example.com", &[("eu-west", &["192.0.2.9"])]));
     bench.publish(2, vec![deadly, orders("192.0.2.2")], vec![]);
     bench.uses(2).await;
