@@ -3,7 +3,7 @@
 //! Level, not edge: each step brings the zones to what the replica holds now, so any number of changes that came meanwhile are one. A lost
 //! agent changes no replica and so no answer. Compiling happens here, never on a serving thread.
 //!
-//! A scope that is gone changes no answer either: an agent that lost its offer must not take names out of the DNS.
+//! A scope exists while it has content. One that is gone says that operators removed the last zone of the region: names are refused then.
 
 #[cfg(test)]
 mod tests;
@@ -67,6 +67,8 @@ pub(crate) struct KeeperHandle {
 /// Where results go.
 #[derive(Clone)]
 struct Published {
+    /// Why it is not ready while there is no zone.
+    nothing: String,
     zones: Arc<ArcSwapOption<Zones>>,
     effective: watch::Sender<BTreeMap<ScopeId, InUse>>,
     ready: watch::Sender<Result<(), String>>,
@@ -138,11 +140,12 @@ impl ZoneKeeper {
         pulse: Pulse,
         metrics: Arc<DnsMetrics>,
     ) -> (Self, KeeperHandle) {
-        let nothing = format!("no configuration yet: {scope} is missing");
+        let nothing = format!("no zone: {scope} is missing; apply a DnsZone for region {}", scope.region());
         let published = Published {
             zones: Arc::default(),
             effective: watch::Sender::default(),
-            ready: watch::Sender::new(Err(nothing)),
+            ready: watch::Sender::new(Err(nothing.clone())),
+            nothing,
             summary: Arc::default(),
             metrics,
         };
@@ -251,8 +254,9 @@ impl ZoneKeeper {
             let replica = map.get(&self.scope).filter(|replica| replica.position().is_some());
             (replica.and_then(|replica| self.news(replica, &on_disk)), replica.is_none())
         });
-        if is_gone && self.kept.is_some() {
-            self.published.tell_ready(Err(format!("{} is gone; the last zones stay in force", self.scope)));
+        if is_gone {
+            self.kept = None;
+            self.published.forget();
         }
         let Some(News { seen, position, content }) = news else { return Ok(()) };
         let changed = content.is_some();
@@ -347,6 +351,17 @@ impl Published {
         // Last: a task that hears of a position may count on its being answered from.
         let in_use = InUse { position: kept.position, quarantine };
         self.effective.send_replace([(scope.clone(), in_use)].into());
+    }
+
+    /// Answers for no zone any more, if there was one.
+    fn forget(&self) {
+        if self.effective.borrow().is_empty() {
+            return;
+        }
+        self.zones.store(Some(Arc::default()));
+        self.summary.store(Arc::default());
+        self.tell_ready(Err(self.nothing.clone()));
+        self.effective.send_replace(BTreeMap::new());
     }
 
     fn tell_ready(&self, ready: Result<(), String>) {
