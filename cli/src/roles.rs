@@ -8,7 +8,10 @@ use hanse_process::{shutdown, telemetry};
 use hanse_topology::{Name, Role};
 
 use crate::{
-    args::{AgentAction, AgentArgs, JoinsRegion, RoleCommand, RunArgs, ServerAction, ServerArgs},
+    args::{
+        AgentAction, AgentArgs, DnsAction, DnsArgs, JoinsRegion, RoleCommand, RunArgs, ServerAction,
+        ServerArgs,
+    },
     commands,
     exit::{Exit, Failure},
     out::{data, say},
@@ -116,12 +119,15 @@ async fn gateway(config: Option<PathBuf>, args: &RunArgs) -> anyhow::Result<()> 
 }
 
 /// `hanse dns`.
-async fn dns(config: Option<PathBuf>, args: &RunArgs) -> anyhow::Result<()> {
+async fn dns(config: Option<PathBuf>, args: &DnsArgs) -> anyhow::Result<()> {
     let path = needed(config, "dns")?;
     let config: hanse_dns::Config = role_config::load(&path, "HANSE_DNS_")?;
     config.check().with_context(|| path.display().to_string())?;
     let name = config.name.clone();
-    serve("dns", name, &path, args, || hanse_dns::run(config, shutdown::on_signals())).await
+    if let Some(DnsAction::Ask { name, client, record_type, draw, output }) = &args.action {
+        return commands::ask_responder(&config, name, client, *record_type, *draw, *output).await;
+    }
+    serve("dns", name, &path, &args.run, || hanse_dns::run(config, shutdown::on_signals())).await
 }
 
 /// Runs a role whose configuration was read, or says that it is sound.

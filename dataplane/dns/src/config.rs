@@ -5,7 +5,7 @@ use std::{num::NonZeroU32, path::PathBuf};
 use hanse_link::{StoreKey, Wanted, dialable};
 use hanse_node::NodeConfig;
 use hanse_topology::{Name, Role};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Answers a second to one network over UDP. The resolvers of a large provider are in one network and ask less of one name server: their
 /// caches ask once per host and TTL. A forger gets less than one megabit a second for a victim.
@@ -49,10 +49,25 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Listen {
-    /// Queries, over UDP and TCP. A host with several addresses has each of them here: an answer comes from the address that was asked.
+    /// Queries, over UDP and TCP: one address, or a list. A host with several addresses has each of them here: an answer comes from the
+    /// address that was asked.
+    #[serde(deserialize_with = "one_or_several")]
     pub dns: Vec<String>,
     /// Health, metrics and a summary of the configuration: keep it on loopback.
     pub admin: String,
+}
+
+fn one_or_several<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "an address is wanted here, or a list of them: \"192.0.2.53:53\"")]
+    enum Written {
+        One(String),
+        Several(Vec<String>),
+    }
+    Ok(match Written::deserialize(deserializer)? {
+        Written::One(address) => vec![address],
+        Written::Several(addresses) => addresses,
+    })
 }
 
 /// Bounds on what clients get.
@@ -172,6 +187,10 @@ mod tests {
         assert_eq!(config.limits.answers_per_second, DEFAULT_ANSWERS_PER_SECOND);
         let text = toml::to_string(&config).unwrap();
         assert_eq!(toml::from_str::<Config>(&text).unwrap(), config);
+        let one = text.replace("dns = [\"192.0.2.53:53\", \"[2001:db8::53]:53\"]", "dns = \"192.0.2.53:53\"");
+        assert_eq!(toml::from_str::<Config>(&one).unwrap().listen.dns, ["192.0.2.53:53"]);
+        let none = text.replace("dns = [\"192.0.2.53:53\", \"[2001:db8::53]:53\"]", "dns = 53");
+        assert!(toml::from_str::<Config>(&none).unwrap_err().to_string().contains("or a list of them"));
         assert!(toml::from_str::<Config>(&format!("colour = 1\n{text}")).is_err(), "an unknown key");
     }
 

@@ -11,6 +11,7 @@
 mod admin;
 pub mod config;
 mod error;
+mod explain;
 mod keeper;
 mod key;
 mod metrics;
@@ -26,6 +27,7 @@ mod zones;
 
 pub use config::Config;
 pub use error::Error;
+pub use explain::{Explained, RuleTrace};
 pub use run::{run, run_with_clock};
 
 #[cfg(test)]

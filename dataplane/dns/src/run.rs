@@ -65,7 +65,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     node.shell.metrics.register(|registry| registry.register_collector(Box::new(Collected(metrics))));
     node.shell.ready_by(kept.ready, Result::clone);
     let own = node.credentials.identity().to_string();
-    node.shell.show(admin::router(own, kept.summary, node.durable.clone(), link));
+    node.shell.show(admin::router(own, kept.summary, node.durable.clone(), link, kept.zones));
 
     answering.ended().await?;
     node.close().await;

@@ -58,6 +58,19 @@ async fn a_responder_joins_answers_follows_and_goes_on_alone() {
     assert_eq!(first(dns, ORDERS, Carrier::Udp).await, "192.0.2.4");
     assert_eq!(agent.quarantined(), ["host/bad"]);
 
+    let (status, page) = get(&admin, &format!("/ask?name={ORDERS}&as=10.1.2.3&draw=7")).await;
+    let page: crate::Explained = serde_json::from_str(&page).unwrap();
+    assert_eq!((status, page.addresses[0].to_string(), page.draw), (200, "192.0.2.4".to_owned(), 7));
+    for (query, status, why) in [
+        ("name=www.example.org&as=10.1.2.3", 404, "in no zone"),
+        ("name=a..b&as=10.1.2.3", 400, "name: "),
+        (&*format!("name={ORDERS}&as=here"), 400, "as: "),
+        ("name=a", 400, "missing field `as`"),
+    ] {
+        let (found, page) = get(&admin, &format!("/ask?{query}")).await;
+        assert!(found == status && page.contains(why), "{query}: {found} {page}");
+    }
+
     let shown: serde_json::Value = serde_json::from_str(&until(&admin, "/config", 200).await).unwrap();
     assert_eq!(shown["identity"], "dns-1.dns.eu-west.hanse.internal");
     assert_eq!(

@@ -116,7 +116,7 @@ fn a_host_that_cannot_be_used_keeps_its_last_good_version_and_takes_no_other_dow
             host_entry(host("cart.gslb.example.com", &[US])),
             host_entry(host("shop.gslb.example.com", &[US])),
         ];
-        let zones = hold(&mut index, &[&others[..], &[bad.clone()]].concat());
+        let zones = hold(&mut index, &[&others[..], std::slice::from_ref(&bad)].concat());
         assert_eq!(found(&zones, "orders.gslb.example.com"), "192.0.2.1", "{field}");
         assert_eq!(found(&zones, "shop.gslb.example.com"), "192.0.2.2", "the others follow");
         assert_eq!(refused(&index), [("host/orders".to_owned(), field.to_owned())]);
