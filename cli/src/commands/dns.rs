@@ -61,12 +61,12 @@ pub(crate) async fn ask_responder(
 
 /// The page of the admin port.
 fn page(name: &str, client: &str, draw: Option<u64>) -> String {
-    let mut query = url::form_urlencoded::Serializer::new(String::from("/ask?"));
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
     query.append_pair("name", name).append_pair("as", client);
     if let Some(draw) = draw {
         query.append_pair("draw", &draw.to_string());
     }
-    query.finish()
+    format!("/ask?{}", query.finish())
 }
 
 #[cfg(test)]
