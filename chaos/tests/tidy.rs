@@ -10,7 +10,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// Every crate of ours with all those of ours it may depend on. The arrows go one way. Another arrow gets its reason in
 /// docs/ARCHITECTURE.md.
-const EDGES: [(&str, &[&str]); 21] = [
+const EDGES: [(&str, &[&str]); 22] = [
     ("hanse-topology", &[]),
     ("hanse-steering", &["hanse-topology"]),
     ("hanse-proto", &["hanse-topology"]),
@@ -90,6 +90,21 @@ const EDGES: [(&str, &[&str]); 21] = [
         ],
     ),
     (
+        "hanse-dns",
+        &[
+            "hanse-topology",
+            "hanse-steering",
+            "hanse-proto",
+            "hanse-runtime",
+            "hanse-sync",
+            "hanse-identity",
+            "hanse-process",
+            "hanse-link",
+            "hanse-dns-wire",
+            "hanse-node",
+        ],
+    ),
+    (
         "hanse",
         &[
             "hanse-topology",
@@ -100,6 +115,7 @@ const EDGES: [(&str, &[&str]); 21] = [
             "hanse-server",
             "hanse-agent",
             "hanse-gateway",
+            "hanse-dns",
         ],
     ),
     // Attackers speak the wire and use stolen keys. A benchmark runs hundreds of agents and the links of gateways in one process, and

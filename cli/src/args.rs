@@ -36,7 +36,8 @@ pub(crate) use publishing::{
     SubscribeArgs,
 };
 pub(crate) use roles::{
-    AgentAction, AgentArgs, JoinsRegion, RoleCommand, RunArgs, ServerAction, ServerArgs, UpstreamArgs,
+    AddressType, AgentAction, AgentArgs, DnsAction, DnsArgs, JoinsRegion, RoleCommand, RunArgs, ServerAction,
+    ServerArgs, UpstreamArgs,
 };
 pub(crate) use token::{As, JoinAs, TokenArgs, TokenCommand, TokenCreateArgs};
 

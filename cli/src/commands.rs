@@ -1,5 +1,6 @@
 //! What the client commands do: one file each. They read arguments, ask the [`Client`](crate::client::Client), and print.
 
+mod admin_port;
 mod apply;
 mod approval;
 pub(crate) mod audit;
@@ -8,6 +9,7 @@ mod complete;
 mod delete;
 mod describe;
 mod diff;
+mod dns;
 mod dump;
 mod get;
 mod import;
@@ -34,6 +36,7 @@ pub(crate) use complete::{complete, script};
 pub(crate) use delete::delete;
 pub(crate) use describe::describe;
 pub(crate) use diff::diff;
+pub(crate) use dns::ask_responder;
 pub(crate) use dump::dump;
 pub(crate) use get::get;
 pub(crate) use import::import;

@@ -1,5 +1,6 @@
 //! Resources as text: tables for people, JSON and YAML for programs. Pure, but for the width of the terminal.
 
+mod dns;
 mod federation;
 mod region;
 mod sort;
@@ -16,6 +17,7 @@ use hanse_management::Kind;
 use serde::Serialize;
 use serde_json::json;
 
+pub(crate) use dns::explained;
 pub(crate) use federation::federation;
 pub(crate) use region::region;
 pub(crate) use sort::SortBy;

@@ -8,7 +8,10 @@ use hanse_process::{shutdown, telemetry};
 use hanse_topology::{Name, Role};
 
 use crate::{
-    args::{AgentAction, AgentArgs, JoinsRegion, RoleCommand, RunArgs, ServerAction, ServerArgs},
+    args::{
+        AgentAction, AgentArgs, DnsAction, DnsArgs, JoinsRegion, RoleCommand, RunArgs, ServerAction,
+        ServerArgs,
+    },
     commands,
     exit::{Exit, Failure},
     out::{data, say},
@@ -21,6 +24,7 @@ pub(crate) async fn run(config: Option<PathBuf>, command: &RoleCommand) -> anyho
         RoleCommand::Server(args) => server(config, args).await,
         RoleCommand::Agent(args) => agent(config, args).await,
         RoleCommand::Gateway(args) => gateway(config, args).await,
+        RoleCommand::Dns(args) => dns(config, args).await,
     }
 }
 
@@ -112,6 +116,18 @@ async fn gateway(config: Option<PathBuf>, args: &RunArgs) -> anyhow::Result<()> 
     config.check().with_context(|| path.display().to_string())?;
     let name = config.name.clone();
     serve("gateway", name, &path, args, || hanse_gateway::run(config, shutdown::on_signals())).await
+}
+
+/// `hanse dns`.
+async fn dns(config: Option<PathBuf>, args: &DnsArgs) -> anyhow::Result<()> {
+    let path = needed(config, "dns")?;
+    let config: hanse_dns::Config = role_config::load(&path, "HANSE_DNS_")?;
+    config.check().with_context(|| path.display().to_string())?;
+    let name = config.name.clone();
+    if let Some(DnsAction::Ask { name, client, record_type, draw, output }) = &args.action {
+        return commands::ask_responder(&config, name, client, *record_type, *draw, *output).await;
+    }
+    serve("dns", name, &path, &args.run, || hanse_dns::run(config, shutdown::on_signals())).await
 }
 
 /// Runs a role whose configuration was read, or says that it is sound.

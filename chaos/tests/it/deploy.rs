@@ -18,7 +18,7 @@ use nix::{
 
 use crate::until;
 
-const ROLES: [&str; 3] = ["server", "agent", "gateway"];
+const ROLES: [&str; 4] = ["server", "agent", "gateway", "dns"];
 
 fn shipped() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy")

@@ -16,6 +16,8 @@ pub(crate) enum RoleCommand {
     Agent(AgentArgs),
     /// Run a gateway.
     Gateway(RunArgs),
+    /// Run a DNS responder, or ask one.
+    Dns(DnsArgs),
 }
 
 /// What every role is run with.
@@ -119,6 +121,48 @@ pub(crate) enum JoinsRegion {
     Gateway,
     /// A DNS responder.
     Dns,
+}
+
+/// `hanse dns`.
+#[derive(Debug, Args)]
+pub(crate) struct DnsArgs {
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    #[command(subcommand)]
+    pub(crate) action: Option<DnsAction>,
+}
+
+/// What to do instead of running.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DnsAction {
+    /// Show how the running responder would answer a client now, rule by rule. Needs no agent and no control plane.
+    Ask {
+        /// The host: orders.gslb.example.com
+        name: String,
+        /// The client's address or network: 198.51.100.7, 10.1.0.0/16
+        #[arg(long = "as", value_name = "IP")]
+        client: String,
+        /// Show addresses of this type only
+        #[arg(long = "type", value_enum, value_name = "TYPE")]
+        record_type: Option<AddressType>,
+        /// The number that chance decides by, to repeat an answer; default: another one each time
+        #[arg(long, value_name = "N")]
+        draw: Option<u64>,
+        /// The form of the output.
+        #[arg(short, long, value_enum, default_value_t = Output::Table)]
+        output: Output,
+    },
+}
+
+/// A type of records with addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AddressType {
+    /// IPv4.
+    #[value(name = "A")]
+    A,
+    /// IPv6.
+    #[value(name = "AAAA")]
+    Aaaa,
 }
 
 /// `hanse upstream`.

@@ -1,15 +1,9 @@
 //! `hanse agent region`: asks an agent, and no control node.
 
-use std::time::Duration;
-
-use bytes::Bytes;
 use hanse_agent::{Config, RegionPage};
-use http::{Request, StatusCode, header::HOST};
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::client::conn::http1::handshake;
-use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time::timeout};
+use http::StatusCode;
 
+use super::admin_port;
 use crate::{
     args::Output,
     exit::{Exit, Failure},
@@ -17,8 +11,6 @@ use crate::{
     render,
 };
 
-/// The agent is on this machine, as a rule, and answers from memory.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 /// The largest answer: what an agent keeps of its region at most, as JSON.
 const MAX_ANSWER_BYTES: usize = 256 << 20;
 
@@ -30,10 +22,7 @@ pub(crate) async fn region(config: &Config, output: Output) -> anyhow::Result<()
     let failure = |why: String| {
         Failure::new(Exit::NoQuorum, format!("no answer from the agent at {address}: {why}")).remedy(&remedy)
     };
-    let asked = timeout(ANSWERS_WITHIN, ask(address)).await;
-    let (status, body) = asked
-        .map_err(|_| failure(format!("nothing came within {ANSWERS_WITHIN:?}")))?
-        .map_err(|error| failure(error.to_string()))?;
+    let (status, body) = admin_port::get(address, "/region", MAX_ANSWER_BYTES).await.map_err(failure)?;
     match status {
         StatusCode::OK => {}
         StatusCode::NOT_FOUND => {
@@ -51,17 +40,6 @@ pub(crate) async fn region(config: &Config, output: Output) -> anyhow::Result<()
         Output::Name => return Err(Failure::usage("a region has no names; use table, json or yaml").into()),
     })?;
     Ok(())
-}
-
-async fn ask(address: &str) -> Result<(StatusCode, Bytes), Box<dyn std::error::Error + Send + Sync>> {
-    let stream = TcpStream::connect(address).await?;
-    let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
-    tokio::spawn(connection);
-    let request = Request::get("/region").header(HOST, address).body(Empty::<Bytes>::new())?;
-    let answer = sender.send_request(request).await?;
-    let status = answer.status();
-    let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES).collect().await?.to_bytes();
-    Ok((status, body))
 }
 
 #[cfg(test)]

@@ -44,6 +44,9 @@ fn advice(state: &DevState, dir: &DataDir, took: Duration, program: &str) -> Str
             [gateway.http.as_deref(), gateway.https.as_deref()].into_iter().flatten().collect::<Vec<_>>();
         line(&format!("  {:18} {}", gateway.name.as_str(), addresses.join("  ")));
     }
+    for responder in of_role(Role::Dns) {
+        line(&format!("  {:18} {}", responder.name.as_str(), responder.dns.as_deref().unwrap_or_default()));
+    }
     let upstream = first(Role::Upstream, |process| process.http.as_ref());
     line(&format!("  {:18} {upstream}  (answers with what it was sent)", "upstream"));
     line("");
@@ -107,6 +110,7 @@ mod tests {
         let first = text.lines().skip_while(|line| !line.starts_with("try")).nth(1).unwrap();
         assert_eq!(first, "  curl -s http://127.0.0.1:8080/petshop/pets");
         let quoted = format!("  export HANSE_CONFIG='{}'", dir.client().display());
+        assert!(text.contains("  dns-eu-west        127.0.0.1:7453"), "{text}");
         assert!(text.contains(&quoted) && text.contains("--upstream http://127.0.0.1:9000 "), "{text}");
     }
 

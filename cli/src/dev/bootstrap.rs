@@ -250,7 +250,7 @@ async fn found(
     let client = client_of(dir, std::iter::once(founder))?;
     tell(&client, dir, plan, &root::issuing(&client).await?).await?;
 
-    progress.message("joining control-plane nodes, agents and gateways");
+    progress.message("joining control-plane nodes, agents, gateways and responders");
     let nodes = async {
         for node in joining {
             join_server(supervisor, dir, founder, node).await?;
@@ -260,10 +260,10 @@ async fn found(
     let regions = try_join_all(plan.of_role(Role::Agent).map(|agent| async {
         supervisor.spawn(agent.name.as_str())?;
         supervisor.serves(agent.name.as_str()).await?;
-        let own = plan.of_role(Role::Gateway).filter(|gateway| gateway.region == agent.region);
-        for gateway in own {
-            supervisor.mint_token(agent, gateway).await?;
-            supervisor.spawn(gateway.name.as_str())?;
+        let below = plan.of_role(Role::Gateway).chain(plan.of_role(Role::Dns));
+        for node in below.filter(|node| node.region == agent.region) {
+            supervisor.mint_token(agent, node).await?;
+            supervisor.spawn(node.name.as_str())?;
         }
         anyhow::Ok(())
     }));

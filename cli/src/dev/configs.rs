@@ -36,7 +36,7 @@ fn content(dir: &DataDir, plan: &Plan, process: &ProcessSpec) -> Option<Value> {
             content["enrolment"] = json!(all(Role::Server, Face::Enrolment));
             content["join_token_file"] = json!(dir.join_token(name));
         }
-        Role::Gateway => {
+        Role::Gateway | Role::Dns => {
             let agent = process.region.as_ref().and_then(|region| plan.agent(region));
             content["agents"] = json!(
                 agent.and_then(|agent| agent.address(Face::Federation)).into_iter().collect::<Vec<_>>()
@@ -44,14 +44,16 @@ fn content(dir: &DataDir, plan: &Plan, process: &ProcessSpec) -> Option<Value> {
             content["enrolment"] =
                 json!(agent.and_then(|agent| agent.address(Face::Enrolment)).into_iter().collect::<Vec<_>>());
             content["join_token_file"] = json!(dir.join_token(name));
-            if plan.access_logs {
+            if plan.access_logs && process.role == Role::Gateway {
                 content["access_log"] = json!({"file": dir.access_log(name)});
             }
         }
     }
     let faces = process.ports.keys().filter_map(|face| {
         let key = serde_json::to_value(face).ok()?.as_str()?.to_owned();
-        Some((key, json!(process.address(*face))))
+        let address = process.address(*face)?;
+        // A responder may listen on several addresses.
+        Some((key, if *face == Face::Dns { json!([address]) } else { json!(address) }))
     });
     content["listen"] = Value::Object(faces.collect::<Map<_, _>>());
     Some(content)
@@ -75,6 +77,7 @@ mod tests {
                 Role::Server => drop(toml::from_str::<hanse_server::Config>(&text.unwrap()).unwrap()),
                 Role::Agent => drop(toml::from_str::<hanse_agent::Config>(&text.unwrap()).unwrap()),
                 Role::Gateway => drop(toml::from_str::<hanse_gateway::Config>(&text.unwrap()).unwrap()),
+                Role::Dns => drop(toml::from_str::<hanse_dns::Config>(&text.unwrap()).unwrap()),
                 Role::Upstream => assert!(text.is_err()),
             }
         }

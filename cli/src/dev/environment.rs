@@ -7,7 +7,7 @@ const GATEWAY: &str = "HANSE_GATEWAY_";
 /// What `hanse dev` decides for each gateway.
 const DECIDED: [&str; 6] = ["NAME", "DATA_DIR", "LISTEN_", "AGENTS", "ENROLMENT", "JOIN_TOKEN"];
 /// The variables of the other roles: their processes differ from each other in what people set.
-const REFUSED: [&str; 2] = ["HANSE_SERVER_", "HANSE_AGENT_"];
+const REFUSED: [&str; 3] = ["HANSE_SERVER_", "HANSE_AGENT_", "HANSE_DNS_"];
 
 /// Refuses variables that would not reach a process, or would break it.
 pub(super) fn check() -> Result<(), Failure> {

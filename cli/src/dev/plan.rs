@@ -28,6 +28,8 @@ pub(crate) enum Role {
     Agent,
     /// A gateway.
     Gateway,
+    /// A DNS responder.
+    Dns,
     /// The sample upstream.
     Upstream,
 }
@@ -50,6 +52,8 @@ pub(super) enum Face {
     Http,
     /// Clients, over TLS.
     Https,
+    /// Queries, over UDP and TCP.
+    Dns,
 }
 
 /// One process.
@@ -82,6 +86,7 @@ impl Role {
             Self::Server => "server",
             Self::Agent => "agent",
             Self::Gateway => "gateway",
+            Self::Dns => "dns",
             Self::Upstream => "upstream",
         }
     }
@@ -99,6 +104,7 @@ impl Role {
             // Its federation and enrolment faces are like a server's, and come after those of the servers.
             Self::Agent => &[(Face::Federation, 7454), (Face::Enrolment, 7456), (Face::Admin, 7460)],
             Self::Gateway => &[(Face::Http, 8080), (Face::Https, 8443), (Face::Admin, 7470)],
+            Self::Dns => &[(Face::Dns, 7453), (Face::Admin, 7480)],
             Self::Upstream => &[(Face::Http, 9000)],
         }
     }
@@ -140,13 +146,14 @@ impl Plan {
         for region in (1..=regions).map(region_name) {
             processes.push(ProcessSpec::new(Role::Agent, format!("agent-{region}"), Some(&region)));
             processes.push(ProcessSpec::new(Role::Gateway, format!("gateway-{region}"), Some(&region)));
+            processes.push(ProcessSpec::new(Role::Dns, format!("dns-{region}"), Some(&region)));
         }
         Self { complete: false, access_logs: false, processes }
     }
 
     /// Chooses a port for every face that has none.
     pub(super) fn choose_ports(&mut self, mut pick: impl FnMut(u16) -> io::Result<u16>) -> io::Result<()> {
-        let mut counts: [u16; 4] = [0; 4];
+        let mut counts: [u16; 5] = [0; 5];
         for process in &mut self.processes {
             let index = &mut counts[process.role as usize];
             process.choose(*index, &mut pick)?;
@@ -261,8 +268,10 @@ mod tests {
             "cp-3",
             "agent-eu-west",
             "gateway-eu-west",
+            "dns-eu-west",
             "agent-us-east",
             "gateway-us-east",
+            "dns-us-east",
         ];
         assert_eq!(names, expected);
         assert_eq!(plan.size(), (3, 2));
@@ -270,6 +279,7 @@ mod tests {
         assert_eq!(address("cp-1", Face::Api), "127.0.0.1:7443");
         assert_eq!(address("cp-3", Face::Raft), "127.0.0.1:7645");
         assert_eq!(address("gateway-us-east", Face::Http), "127.0.0.1:8180");
+        assert_eq!(address("dns-us-east", Face::Dns), "127.0.0.1:7553");
         assert_eq!(Plan::new(1, 3).regions().last().unwrap().as_str(), "region-3");
     }
 

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{File, OpenOptions},
     io,
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     path::PathBuf,
     time::Duration,
 };
@@ -99,6 +99,7 @@ fn is_free(port: u16) -> bool {
     port != 0
         && TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).is_err()
         && TcpListener::bind(address).is_ok()
+        && UdpSocket::bind(address).is_ok() // a responder needs both
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ pub(super) fn spawn(
     }
     match spec.role {
         Role::Upstream => command.arg("--listen").arg(spec.address(Face::Http).unwrap_or_default()),
-        Role::Server | Role::Agent | Role::Gateway => {
+        Role::Server | Role::Agent | Role::Gateway | Role::Dns => {
             command.arg("--config").arg(dir.config(spec.name.as_str()))
         }
     };

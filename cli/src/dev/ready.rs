@@ -23,6 +23,8 @@ pub(super) fn url(spec: &ProcessSpec) -> Option<String> {
         Role::Server | Role::Agent | Role::Gateway => {
             Some(format!("http://{}/readyz", spec.address(Face::Admin)?))
         }
+        // It is ready once its region has zones, and a new federation has none.
+        Role::Dns => Some(format!("http://{}/livez", spec.address(Face::Admin)?)),
         Role::Upstream => Some(format!("http://{}/", spec.address(Face::Http)?)),
     }
 }

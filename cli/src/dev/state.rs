@@ -40,6 +40,9 @@ pub(super) struct ProcessState {
     pub(super) http: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) https: Option<String>,
+    /// `ADDRESS:PORT` of UDP and TCP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) dns: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) admin: Option<String>,
 }
@@ -58,6 +61,7 @@ impl ProcessState {
             http: url("http", Face::Http),
             // A server's operator API is what it has for clients.
             https: url("https", Face::Https).or_else(|| url("https", Face::Api)),
+            dns: spec.address(Face::Dns),
             admin: url("http", Face::Admin),
         }
     }
@@ -104,8 +108,9 @@ impl DevState {
 
 /// `hanse dev ps`.
 pub(super) fn table(state: &DevState) -> String {
-    let header =
-        ["NAME", "ROLE", "REGION", "STATE", "PID", "HTTP", "HTTPS", "ADMIN"].map(str::to_owned).to_vec();
+    let header = ["NAME", "ROLE", "REGION", "STATE", "PID", "HTTP", "HTTPS", "DNS", "ADMIN"]
+        .map(str::to_owned)
+        .to_vec();
     let rows = state.processes.iter().map(|process| {
         vec![
             process.name.to_string(),
@@ -115,6 +120,7 @@ pub(super) fn table(state: &DevState) -> String {
             process.pid.filter(|_| process.up).map(|pid| pid.to_string()).unwrap_or_default(),
             process.http.clone().unwrap_or_default(),
             process.https.clone().unwrap_or_default(),
+            process.dns.clone().unwrap_or_default(),
             process.admin.clone().unwrap_or_default(),
         ]
     });
@@ -131,7 +137,8 @@ mod tests {
     fn state() -> DevState {
         let mut plan = Plan::new(1, 1);
         plan.choose_ports(Ok).unwrap();
-        let processes = plan.processes.iter().zip([(10, true), (11, true), (12, true), (13, false)]);
+        let processes =
+            plan.processes.iter().zip([(10, true), (11, true), (12, true), (13, false), (14, true)]);
         DevState {
             lineage: Some(LineageStatus { generation: 1, id: "ab".into(), parent: None }),
             client: "/d/client.toml".into(),
@@ -154,6 +161,8 @@ mod tests {
                      "admin": "http://127.0.0.1:7460"},
                     {"role": "gateway", "name": "gateway-eu-west", "region": "eu-west", "pid": 13, "up": false,
                      "http": "http://127.0.0.1:8080", "https": "https://127.0.0.1:8443", "admin": "http://127.0.0.1:7470"},
+                    {"role": "dns", "name": "dns-eu-west", "region": "eu-west", "pid": 14, "up": true,
+                     "dns": "127.0.0.1:7453", "admin": "http://127.0.0.1:7480"},
                 ],
             })
         );

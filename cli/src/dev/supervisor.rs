@@ -274,12 +274,13 @@ impl Supervisor {
         Ok(name)
     }
 
-    /// Has an agent make a join token for a gateway. Needs no control plane.
-    pub(super) async fn mint_token(&self, agent: &ProcessSpec, gateway: &ProcessSpec) -> anyhow::Result<()> {
+    /// Has an agent make a join token for a gateway or a responder. Needs no control plane.
+    pub(super) async fn mint_token(&self, agent: &ProcessSpec, node: &ProcessSpec) -> anyhow::Result<()> {
         let mut command = process::command(&self.executable, "agent");
         command.arg("mint-token").arg("--config").arg(self.dir.config(agent.name.as_str()));
-        let token = process::output_of(command, &format!("making a join token for {}", gateway.name)).await?;
-        crate::client_config::write_private(&self.dir.join_token(gateway.name.as_str()), token.as_bytes())
+        command.arg("--join").arg(node.role.command());
+        let token = process::output_of(command, &format!("making a join token for {}", node.name)).await?;
+        crate::client_config::write_private(&self.dir.join_token(node.name.as_str()), token.as_bytes())
     }
 
     /// Keeps the plan for the next start.

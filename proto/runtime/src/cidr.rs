@@ -107,6 +107,11 @@ impl Cidr {
         Some(Self::new(address, length))
     }
 
+    /// Its address, in which no bit is set beyond the length, and the length.
+    pub fn network(&self) -> (IpAddr, u8) {
+        (self.address, self.length)
+    }
+
     /// As it is sent to gateways.
     pub fn to_wire(&self) -> runtime::Cidr {
         let address = match self.address {

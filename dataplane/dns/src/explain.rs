@@ -1,0 +1,137 @@
+//! Why a host is answered as it is: each rule with what it looked at. For people.
+
+use std::net::IpAddr;
+
+use hanse_dns_wire::Name;
+use hanse_steering::{self as steering, Client, Line, Places, Seen};
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::zones::{Found, ServedHost, Zones};
+
+/// How a responder would answer a client now, rule by rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explained {
+    /// The host.
+    pub host: String,
+    /// The client's network.
+    pub client: String,
+    /// The number that chance decided by. The same number gives the same answer.
+    pub draw: u64,
+    /// In the order in which they applied.
+    pub rules: Vec<RuleTrace>,
+    /// The answer, of both families.
+    pub addresses: Vec<IpAddr>,
+    /// Whether clients of other networks may get others.
+    pub by_client: bool,
+    /// How long resolvers may keep it, in seconds.
+    pub ttl: u32,
+}
+
+/// A rule that applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RuleTrace {
+    /// Its name: `down`.
+    pub rule: String,
+    /// The place of the policy's step, counted from 0, where the rule is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<usize>,
+    /// What it looked at.
+    pub looked_at: String,
+    /// The regions that it left.
+    pub left: Vec<hanse_topology::Name>,
+}
+
+/// Why there is nothing to explain.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unexplained {
+    #[error("this responder has no zones yet; /readyz says why")]
+    Unready,
+    #[error("{0} is in no zone of this responder: it is refused; /config lists the zones")]
+    Elsewhere(Name),
+    #[error("{0} is no host of a GlobalHost")]
+    NoHost(Name),
+}
+
+/// Explains the answer for a name to a client of this network.
+pub(crate) fn explain(
+    zones: Option<&Zones>,
+    name: &Name,
+    client: IpNet,
+    draw: u64,
+) -> Result<Explained, Unexplained> {
+    let zones = zones.ok_or(Unexplained::Unready)?;
+    let host = match zones.find(name) {
+        Found::Elsewhere => return Err(Unexplained::Elsewhere(name.clone())),
+        Found::Nowhere(_) => None,
+        Found::Here(_, node) => node.host.as_deref(),
+    };
+    host.map(|host| of_host(host, client, draw)).ok_or_else(|| Unexplained::NoHost(name.clone()))
+}
+
+fn of_host(host: &ServedHost, client: IpNet, draw: u64) -> Explained {
+    let places = Places::new(); // as serving threads know them
+    let seen = Seen { places: &places, now: std::time::Duration::ZERO };
+    let mut lines: Vec<Line> = Vec::new();
+    let answer =
+        steering::answer(&host.policy, seen, &Client { prefix: Some(client), spot: None, draw }, &mut lines);
+    Explained {
+        host: host.model.host.to_string(),
+        client: client.to_string(),
+        draw,
+        addresses: answer.addresses().collect(),
+        by_client: answer.by_client(),
+        ttl: host.ttl(),
+        rules: lines.into_iter().map(RuleTrace::from).collect(),
+    }
+}
+
+impl From<Line> for RuleTrace {
+    fn from(line: Line) -> Self {
+        let Line { rule, step, looked_at, left } = line;
+        Self { rule: rule.to_owned(), step, looked_at, left }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use hanse_dns_wire::absolute;
+
+    use super::*;
+    use crate::{
+        testbed::{host, host_entry, zone, zone_entry},
+        zones::ScopeIndex,
+    };
+
+    #[test]
+    fn each_rule_says_what_it_looked_at() {
+        let mut orders =
+            host("orders.gslb.example.com", &[("eu-west", &["192.0.2.1"]), ("us-east", &["192.0.2.2"])]);
+        orders.candidates[1].percent = 0;
+        orders.candidates[1].why = "drained: new racks".to_owned();
+        let content = vec![zone_entry(zone("gslb.example.com")), host_entry(orders)];
+        let zones = ScopeIndex::default().hold(content, Vec::new(), &BTreeMap::new());
+        let ask = |zones, name| explain(zones, &absolute(name).unwrap(), "10.1.0.0/16".parse().unwrap(), 7);
+        let explained = ask(Some(&zones), "Orders.gslb.example.com").unwrap();
+        assert_eq!(explained.addresses, ["192.0.2.1".parse::<IpAddr>().unwrap()]);
+        let rule = explained.rules.iter().find(|rule| rule.rule == "not-serving").unwrap();
+        assert!(rule.looked_at.contains("us-east 0% (drained: new racks)"), "{rule:?}");
+        assert_eq!(rule.left.iter().map(|region| region.as_str()).collect::<Vec<_>>(), ["eu-west"]);
+        let text = serde_json::to_string(&explained).unwrap();
+        assert_eq!(serde_json::from_str::<Explained>(&text).unwrap(), explained);
+
+        for (name, why) in [
+            ("www.example.org", "in no zone"),
+            ("nothing.gslb.example.com", "no host"),
+            ("gslb.example.com", "no host"),
+        ] {
+            let error = ask(Some(&zones), name).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
+        assert_eq!(ask(None, "orders.gslb.example.com"), Err(Unexplained::Unready));
+    }
+}

@@ -1,0 +1,335 @@
+//! A message of a client → the answer, if there is one. No I/O, no clock, no chance: those are arguments.
+
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, net::IpAddr, num::NonZeroU32, time::Duration};
+
+use hanse_dns_wire::{
+    Answer, Carrier, Cookie, DNSClass, Echo, Kind, Limiter, Network, Opcode, Query, Record, RecordType,
+    ResponseCode, Verdict,
+    cookie::{Secret, Standing},
+    tsig::Refused,
+};
+use hanse_steering::{Client, Places, Seen};
+use hanse_topology::Name;
+use ipnet::IpNet;
+
+use crate::{
+    seeded::seeded,
+    steer::LastAnswers,
+    zones::{Found, Node, ServedHost, ServedZone, Zones, address_record},
+};
+
+/// Networks and kinds of answers of one serving thread that have a budget at a time: 1 MB, and more than ask within a second.
+const LIMITED: usize = 16_384;
+
+/// What is known at the time of a query.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment<'a> {
+    /// What is answered from; `None`: the responder never had a configuration.
+    pub(crate) zones: Option<&'a Zones>,
+    /// What is known of the regions, by Environment.
+    pub(crate) places: &'a BTreeMap<Name, Places>,
+    /// Since the start of the clock by which `places` were heard.
+    pub(crate) now: Duration,
+    /// Seconds since 1970.
+    pub(crate) unix: u64,
+    /// Another one for each query.
+    pub(crate) draw: u64,
+}
+
+/// From where a message came, and how.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sender {
+    pub(crate) address: IpAddr,
+    pub(crate) carrier: Carrier,
+}
+
+/// What became of a query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It got records.
+    Records,
+    /// The name exists, and has nothing of the type.
+    NoData,
+    /// The name does not exist.
+    NoSuchName,
+    /// It is for another name server, or for none.
+    Refused,
+    /// The responder has no configuration, or no address of the host's regions.
+    Unready,
+    /// It cannot be read.
+    Malformed,
+    /// Its network got too many answers: nothing, or a hint to ask over TCP.
+    Limited,
+    /// Answering it panicked.
+    Failed,
+}
+
+impl Outcome {
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Records,
+        Self::NoData,
+        Self::NoSuchName,
+        Self::Refused,
+        Self::Unready,
+        Self::Malformed,
+        Self::Limited,
+        Self::Failed,
+    ];
+
+    /// Its name in metrics.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Records => "records",
+            Self::NoData => "no-data",
+            Self::NoSuchName => "no-such-name",
+            Self::Refused => "refused",
+            Self::Unready => "unready",
+            Self::Malformed => "malformed",
+            Self::Limited => "limited",
+            Self::Failed => "failed",
+        }
+    }
+
+    fn kind(self) -> Kind {
+        match self {
+            Self::Records => Kind::Records,
+            Self::NoData | Self::NoSuchName => Kind::Negative,
+            Self::Refused | Self::Unready | Self::Malformed | Self::Limited | Self::Failed => Kind::Error,
+        }
+    }
+}
+
+/// What becomes of a message.
+#[derive(Debug)]
+pub(crate) struct Response {
+    /// What its sender gets; `None`: nothing.
+    pub(crate) message: Option<Vec<u8>>,
+    pub(crate) outcome: Outcome,
+    /// A policy failed, and the rule `never-empty` answered.
+    pub(crate) fell_back: bool,
+}
+
+/// What answers, of one serving thread.
+#[derive(Debug)]
+pub(crate) struct Responder {
+    last: LastAnswers,
+    limiter: Option<Limiter>,
+    /// All threads of a process have the same: a client's next query may come to another one.
+    secret: Secret,
+}
+
+/// What was decided on.
+struct Decided {
+    answer: Answer,
+    outcome: Outcome,
+    by_client: bool,
+    fell_back: bool,
+}
+
+impl Decided {
+    fn new(outcome: Outcome, answer: Answer) -> Self {
+        Self { answer, outcome, by_client: false, fell_back: false }
+    }
+
+    fn refused() -> Self {
+        Self::new(Outcome::Refused, Answer::error(ResponseCode::Refused))
+    }
+
+    fn unready() -> Self {
+        Self::new(Outcome::Unready, Answer::error(ResponseCode::ServFail))
+    }
+}
+
+impl Responder {
+    /// `rate`: answers a second to one network over UDP, `None`: as many as it asks for.
+    pub(crate) fn new(rate: Option<NonZeroU32>, secret: Secret) -> Self {
+        Self { last: LastAnswers::default(), limiter: rate.map(|rate| Limiter::new(rate, LIMITED)), secret }
+    }
+
+    /// Takes in that other zones are in force.
+    pub(crate) fn zones_changed(&mut self, zones: &Zones) {
+        self.last.retain(zones);
+    }
+
+    /// Answers a message.
+    pub(crate) fn respond(&mut self, message: &[u8], moment: &Moment<'_>, sender: Sender) -> Response {
+        assert!(!seeded("query-panics"), "a bug of a query that a test brings back");
+        let query = match Query::read(message) {
+            Ok(query) => query,
+            Err(malformed) => return self.as_it_is(malformed.reply, Outcome::Malformed, moment, sender),
+        };
+        if let Some(signature) = &query.signature {
+            // No key is configured here.
+            let refused = Refused::UnknownKey(signature.key().clone());
+            let reply = refused.reply(&query, moment.unix);
+            return self.as_it_is(Some(reply), Outcome::Refused, moment, sender);
+        }
+        let decided = self.decide(&query, moment, sender);
+        let cookie = query.edns.as_ref().and_then(|edns| edns.cookie.as_ref());
+        let verdict = self.judge(decided.outcome.kind(), cookie, moment, sender);
+        let make = |cookie: &Cookie| self.secret.make(&cookie.client, sender.address, unix_u32(moment.unix));
+        let source = query.edns.as_ref().and_then(|edns| edns.ecs).map_or(0, |ecs| ecs.source());
+        let echo = Echo {
+            scope: if decided.by_client { source } else { 0 },
+            cookie: cookie.map(make),
+            signature: 0,
+        };
+        let Decided { answer, outcome, fell_back, .. } = decided;
+        let (message, outcome) = match verdict {
+            Verdict::Send => (Some(answer.encode(&query, &echo, sender.carrier)), outcome),
+            Verdict::Truncate => {
+                (Some(Answer::truncated().encode(&query, &echo, sender.carrier)), Outcome::Limited)
+            }
+            Verdict::Drop => (None, Outcome::Limited),
+        };
+        Response { message, outcome, fell_back }
+    }
+
+    /// A reply that is made already. Beyond the budget it is not sent: it cannot be cut to a hint.
+    fn as_it_is(
+        &mut self,
+        reply: Option<Vec<u8>>,
+        outcome: Outcome,
+        moment: &Moment<'_>,
+        sender: Sender,
+    ) -> Response {
+        let is_sent = reply.is_none() || self.judge(Kind::Error, None, moment, sender) == Verdict::Send;
+        match is_sent {
+            true => Response { message: reply, outcome, fell_back: false },
+            false => Response { message: None, outcome: Outcome::Limited, fell_back: false },
+        }
+    }
+
+    /// What the budget of the sender's network says. An address is proven over TCP, and by a good cookie.
+    fn judge(&mut self, kind: Kind, cookie: Option<&Cookie>, moment: &Moment<'_>, sender: Sender) -> Verdict {
+        let Some(limiter) = &mut self.limiter else { return Verdict::Send };
+        let is_proven = match sender.carrier {
+            Carrier::Tcp => true,
+            Carrier::Udp => {
+                let standing = self.secret.judge(cookie, sender.address, unix_u32(moment.unix));
+                standing == Standing::Good
+            }
+        };
+        if is_proven {
+            return Verdict::Send;
+        }
+        limiter.judge(Network::of(sender.address), kind, moment.now)
+    }
+
+    fn decide(&mut self, query: &Query, moment: &Moment<'_>, sender: Sender) -> Decided {
+        match query.opcode {
+            Opcode::Query => {}
+            // This is a primary, which nobody notifies (RFC 1996, section 3.1).
+            Opcode::Notify => return Decided::refused(),
+        }
+        let is_transfer = matches!(query.record_type, RecordType::AXFR | RecordType::IXFR);
+        if query.class != DNSClass::IN || is_transfer {
+            return Decided::refused();
+        }
+        let Some(zones) = moment.zones else { return Decided::unready() };
+        match zones.find(&query.name) {
+            Found::Elsewhere => Decided::refused(),
+            Found::Nowhere(zone) => Decided::new(Outcome::NoSuchName, Answer::no_such_name(zone.soa())),
+            Found::Here(zone, node) => self.records(query, zone, node, moment, sender),
+        }
+    }
+
+    fn records(
+        &mut self,
+        query: &Query,
+        zone: &ServedZone,
+        node: &Node,
+        moment: &Moment<'_>,
+        sender: Sender,
+    ) -> Decided {
+        let records = |records: Vec<Record>| match records.is_empty() {
+            true => Decided::new(Outcome::NoData, Answer::no_data(zone.soa())),
+            false => Decided::new(Outcome::Records, Answer::records(records)),
+        };
+        match (query.record_type, &node.host) {
+            (RecordType::SOA, _) if node.is_apex => records(vec![named(zone.soa(), query)]),
+            (RecordType::NS, _) if node.is_apex => {
+                let mut decided =
+                    records(zone.name_servers().iter().map(|server| named(server, query)).collect());
+                decided.answer.additionals = zone.glue().to_vec();
+                decided
+            }
+            (RecordType::A | RecordType::AAAA, Some(host)) => {
+                self.addresses(query, zone, host, moment, sender)
+            }
+            (RecordType::A | RecordType::AAAA, None) => {
+                let addresses = node.name_server.iter().filter(|address| is_of(query.record_type, address));
+                let record =
+                    |address: &IpAddr| address_record(query.name.clone(), ServedZone::APEX_TTL, *address);
+                records(addresses.map(record).collect())
+            }
+            (RecordType::ANY, _) if node.has_records() => {
+                Decided::new(Outcome::Records, Answer::any(query, zone.negative_ttl()))
+            }
+            _other_type => records(Vec::new()),
+        }
+    }
+
+    fn addresses(
+        &mut self,
+        query: &Query,
+        zone: &ServedZone,
+        host: &ServedHost,
+        moment: &Moment<'_>,
+        sender: Sender,
+    ) -> Decided {
+        static NO_PLACES: Places = Places::new();
+        let places = moment.places.get(&host.model.environment).unwrap_or(&NO_PLACES);
+        let client = Client { prefix: Some(network(query, sender.address)), spot: None, draw: moment.draw };
+        let steered = self.last.steer(host, Seen { places, now: moment.now }, &client);
+        if steered.addresses.is_empty() {
+            // No address of any region is known here. "No such record" would be kept for the negative TTL; this makes resolvers ask
+            // another name server, or use what they have (RFC 8767).
+            return Decided::unready();
+        }
+        let of_type = steered.addresses.iter().filter(|address| is_of(query.record_type, address));
+        let records: Vec<Record> =
+            of_type.map(|address| address_record(query.name.clone(), host.ttl(), *address)).collect();
+        let mut decided = match records.is_empty() {
+            true => Decided::new(Outcome::NoData, Answer::no_data(zone.soa())),
+            false => Decided::new(Outcome::Records, Answer::records(records)),
+        };
+        (decided.by_client, decided.fell_back) = (steered.by_client, steered.fell_back);
+        decided
+    }
+}
+
+/// The record under the name as the client wrote it.
+fn named(record: &Record, query: &Query) -> Record {
+    let mut record = record.clone();
+    record.name = query.name.clone();
+    record
+}
+
+fn is_of(record_type: RecordType, address: &IpAddr) -> bool {
+    match address {
+        IpAddr::V4(_) => record_type == RecordType::A,
+        IpAddr::V6(_) => record_type == RecordType::AAAA,
+    }
+}
+
+/// The network of the client: as its resolver says, or else the resolver itself.
+pub(crate) fn network(query: &Query, sender: IpAddr) -> IpNet {
+    let told = query.edns.as_ref().and_then(|edns| edns.ecs).and_then(|ecs| ecs.network());
+    let told = told.map(|(address, length)| (address.to_canonical(), address, length));
+    match told {
+        // A mapped address says less of an IPv4 network than its length does.
+        Some((canonical, address, length)) if canonical == address => {
+            IpNet::new(address, length).expect("an option's prefix is no longer than its address")
+        }
+        Some(_) | None => IpNet::from(sender.to_canonical()),
+    }
+}
+
+/// Cookies have the low half of the time (RFC 9018, section 4.3).
+fn unix_u32(unix: u64) -> u32 {
+    (unix & u64::from(u32::MAX)) as u32
+}

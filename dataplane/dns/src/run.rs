@@ -1,0 +1,173 @@
+//! A responder from its configuration to its end.
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use hanse_dns_wire::cookie::Secret;
+use hanse_identity::{Credentials, LiveCredentials};
+use hanse_link::{EffectiveSource, LinkStatus, PROVEN_AFTER, report_of, serving};
+use hanse_node::{Consumer, JoinedNode, Shell};
+use hanse_process::{Shutdown, WallClock, raise_descriptor_limit};
+use hanse_proto::{
+    nested,
+    sync::{Facts, Report, Responder},
+};
+use hanse_runtime::FEATURES;
+use hanse_topology::ScopeId;
+use tokio::sync::{oneshot, watch};
+use tracing::info;
+
+use crate::{
+    Config, Error, admin,
+    keeper::{self, KeeperHandle, ZoneKeeper},
+    metrics::{Collected, DnsMetrics},
+    sockets::{self, Pair},
+    worker::{self, Worker},
+};
+
+/// Zones that a responder names in its facts: with their names they leave half of what a report may take.
+const MOST_NAMED: usize = 32;
+
+/// Runs a responder until the shutdown. Answers on threads of its own; everything else runs on the caller's runtime.
+pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
+    run_with_clock(config, WallClock::system(), shutdown).await
+}
+
+/// The same, with certificates judged by another clock than the system's.
+pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown) -> Result<(), Error> {
+    config.check()?;
+    raise_descriptor_limit();
+    let shell = Shell::start(config.node(), clock, shutdown.clone()).await?;
+    let Some(own) = shell.join::<Credentials>(&shell.config.pki_dir()).await? else { return Ok(()) };
+    let mut node = JoinedNode::open(shell, LiveCredentials::new(own)).await?;
+    node.renew_certificate();
+
+    let metrics = Arc::new(DnsMetrics::new(config.thread_count()));
+    let proven = node.proven_versions(PROVEN_AFTER, |_| true).await;
+    let region = node.credentials.identity().region.clone().expect("a responder's identity has a region");
+    let pulse = node.shell.supervisor.pulse("the keeper", keeper::HANGS_AFTER);
+    let (scope, replicas) = (ScopeId::Dns { region }, node.replicas.clone());
+    let (mut keeper, kept) = ZoneKeeper::new(scope, replicas, proven.clone(), pulse, metrics.clone());
+    keeper.prepare().await; // so that the first query finds what is on disk
+    let started = match Answering::start(&config, &kept, &metrics, &node, &shutdown).await {
+        Ok(answering) => follow(&config, &kept, &node).map(|link| (answering, link)),
+        Err(error) => Err(error),
+    };
+    let (answering, link) = match started {
+        Ok(started) => started,
+        Err(error) => {
+            proven.withdraw().await; // a port is taken, say
+            return Err(error);
+        }
+    };
+
+    let supervisor = &node.shell.supervisor;
+    supervisor.spawn_lasting("keeper", keeper, |keeper, shutdown| Box::pin(keeper.run(shutdown)));
+    node.shell.metrics.register(|registry| registry.register_collector(Box::new(Collected(metrics))));
+    node.shell.ready_by(kept.ready, Result::clone);
+    let own = node.credentials.identity().to_string();
+    node.shell.show(admin::router(own, kept.summary, node.durable.clone(), link, kept.zones));
+
+    answering.ended().await?;
+    node.close().await;
+    Ok(())
+}
+
+/// Follows the region's agents. What is in use is what the keeper has compiled.
+fn follow(
+    config: &Config,
+    kept: &KeeperHandle,
+    node: &JoinedNode,
+) -> Result<watch::Receiver<LinkStatus>, Error> {
+    let (advertise, kept) = (config.advertise.clone().unwrap_or_default(), kept.clone());
+    let ready = node.shell.readiness.clone();
+    let link = node.follow(Consumer {
+        effective: EffectiveSource::Served(kept.effective.clone()),
+        report: Arc::new(move |facts| report(facts, &advertise, &kept, &ready.borrow())),
+        report_on: None,
+        relays: false,
+    })?;
+    Ok(link.status)
+}
+
+/// What goes up, with the facts that every node states of itself.
+fn report(facts: Facts, advertise: &str, kept: &KeeperHandle, ready: &Result<(), String>) -> Report {
+    let scopes: Vec<String> = kept.effective.borrow().keys().map(ToString::to_string).collect();
+    let responder = Responder {
+        address: advertise.to_owned(),
+        zones: keeper::zones_served(kept.summary.load().as_ref().as_ref(), MOST_NAMED),
+        ..Responder::default()
+    };
+    let facts = Facts {
+        features: FEATURES.iter().map(ToString::to_string).collect(),
+        serving: nested::to_bytes(&serving(&scopes, &[], ready)),
+        responder: Some(responder),
+        ..facts
+    };
+    report_of(&facts, bytes::Bytes::new())
+}
+
+/// The serving threads. They alone end a responder.
+struct Answering {
+    threads: Vec<oneshot::Receiver<io::Result<()>>>,
+}
+
+impl Answering {
+    async fn start(
+        config: &Config,
+        kept: &KeeperHandle,
+        metrics: &Arc<DnsMetrics>,
+        node: &JoinedNode,
+        shutdown: &Shutdown,
+    ) -> Result<Self, Error> {
+        let count = metrics.threads.len();
+        let mut listening: Vec<Vec<Pair>> = (0..count).map(|_| Vec::new()).collect();
+        let mut addresses = Vec::new();
+        for text in &config.listen.dns {
+            let pairs = bind(text, count).await?;
+            addresses.extend(pairs.first().and_then(|pair| pair.udp.local_addr().ok()));
+            listening.iter_mut().zip(pairs).for_each(|(own, pair)| own.push(pair));
+        }
+        let secret = Secret::new(rand::random());
+        let mut threads = Vec::new();
+        for (index, pairs) in listening.into_iter().enumerate() {
+            let worker = Worker {
+                index,
+                zones: kept.zones.clone(),
+                limits: config.limits,
+                secret: secret.clone(),
+                metrics: metrics.clone(),
+                pulse: node.shell.supervisor.pulse("a serving thread", worker::HANGS_AFTER),
+            };
+            let (shutdown, (end, ended)) = (shutdown.clone(), oneshot::channel());
+            let thread = std::thread::Builder::new().name(format!("dns-{index}"));
+            thread
+                .spawn(move || {
+                    let _ = end.send(worker.run(pairs, shutdown)); // the receiver may be gone
+                })
+                .map_err(Error::Serving)?;
+            threads.push(ended);
+        }
+        info!(identity = %node.credentials.identity(), threads = count, dns = ?addresses, "responder listens");
+        Ok(Self { threads })
+    }
+
+    /// Returns when every thread has stopped, after the shutdown, or one has failed.
+    async fn ended(self) -> Result<(), Error> {
+        for thread in self.threads {
+            let ended = thread.await.unwrap_or_else(|_| Err(io::Error::other("a serving thread panicked")));
+            ended.map_err(Error::Serving)?;
+        }
+        Ok(())
+    }
+}
+
+async fn bind(text: &str, count: usize) -> Result<Vec<Pair>, Error> {
+    let refused = |source| Error::Listen { address: text.to_owned(), source };
+    let found = tokio::net::lookup_host(text).await.map_err(refused)?.collect::<Vec<SocketAddr>>();
+    let none = || refused(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+    let address = *found.first().ok_or_else(none)?;
+    sockets::bind(address, count).map_err(refused)
+}
+
+#[cfg(test)]
+mod tests;

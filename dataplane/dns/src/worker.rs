@@ -1,0 +1,202 @@
+//! A serving thread: its runtime, its sockets, and what it answers with.
+
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use arc_swap::ArcSwapOption;
+use hanse_dns_wire::cookie::Secret;
+use hanse_process::{BoundedLog, Pulse, Shutdown};
+use hanse_steering::Places;
+use hanse_topology::Name;
+use rand::{RngCore as _, SeedableRng as _, rngs::SmallRng};
+use tokio::{
+    runtime::{Builder, LocalOptions},
+    task::JoinSet,
+};
+use tracing::error;
+
+use crate::{
+    config::Limits,
+    metrics::{DnsMetrics, ThreadMetrics},
+    respond::{Moment, Outcome, Responder, Response, Sender},
+    sockets::Pair,
+    tcp, udp,
+    zones::Zones,
+};
+
+/// How often a serving thread shows that it turns.
+const PULSE: Duration = Duration::from_secs(1);
+/// A serving thread that has not shown it for so long hangs: nothing on it may take even a hundredth of that.
+pub(crate) const HANGS_AFTER: Duration = Duration::from_secs(10);
+
+/// Nothing tells this release how other regions are.
+static NO_PLACES: BTreeMap<Name, Places> = BTreeMap::new();
+
+/// A serving thread before it runs.
+pub(crate) struct Worker {
+    pub(crate) index: usize,
+    pub(crate) zones: Arc<ArcSwapOption<Zones>>,
+    pub(crate) limits: Limits,
+    pub(crate) secret: Secret,
+    pub(crate) metrics: Arc<DnsMetrics>,
+    pub(crate) pulse: Pulse,
+}
+
+/// What the tasks of one serving thread share.
+pub(crate) struct Serving {
+    zones: Arc<ArcSwapOption<Zones>>,
+    pub(crate) metrics: Arc<DnsMetrics>,
+    index: usize,
+    started: Instant,
+    state: RefCell<State>,
+    panics: BoundedLog,
+    fallbacks: BoundedLog,
+    /// Errors of sockets.
+    pub(crate) errors: BoundedLog,
+}
+
+struct State {
+    responder: Responder,
+    draws: SmallRng,
+    /// The zones that the responder last heard of.
+    zones: Option<Arc<Zones>>,
+}
+
+impl Worker {
+    /// Answers until the shutdown.
+    pub(crate) fn run(self, pairs: Vec<Pair>, shutdown: Shutdown) -> io::Result<()> {
+        let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+        runtime.block_on(self.serve(pairs, shutdown))
+    }
+
+    async fn serve(self, pairs: Vec<Pair>, shutdown: Shutdown) -> io::Result<()> {
+        let rate = self.limits.of_each(self.metrics.threads.len());
+        let serving = Rc::new(Serving {
+            zones: self.zones,
+            metrics: self.metrics,
+            index: self.index,
+            started: Instant::now(),
+            state: RefCell::new(State {
+                responder: Responder::new(rate, self.secret),
+                draws: SmallRng::from_os_rng(),
+                zones: None,
+            }),
+            panics: BoundedLog::default(),
+            fallbacks: BoundedLog::default(),
+            errors: BoundedLog::default(),
+        });
+        let mut tasks = JoinSet::new();
+        for Pair { udp, tcp } in pairs {
+            let (udp, tcp) = (tokio::net::UdpSocket::from_std(udp)?, tokio::net::TcpListener::from_std(tcp)?);
+            tasks.spawn_local(udp::serve(udp, serving.clone()));
+            tasks.spawn_local(tcp::serve(tcp, serving.clone()));
+        }
+        let pulse = self.pulse;
+        tasks.spawn_local(async move {
+            loop {
+                pulse.beat();
+                tokio::time::sleep(PULSE).await;
+            }
+        });
+        tokio::select! {
+            () = shutdown.wait() => Ok(()),
+            _ended = tasks.join_next() => Err(io::Error::other("a task of a serving thread ended")),
+        }
+    }
+}
+
+impl Serving {
+    /// Answers one message, whatever happens meanwhile.
+    pub(crate) fn answer(&self, message: &[u8], sender: Sender) -> Option<Vec<u8>> {
+        let began = Instant::now();
+        let answered = catch_unwind(AssertUnwindSafe(|| self.respond(message, sender, began)));
+        let response = answered.unwrap_or_else(|_| {
+            if let Some(left_out) = self.panics.allows() {
+                error!(
+                    left_out,
+                    octets = message.len(),
+                    "answering a query panicked; its client gets nothing"
+                );
+            }
+            Response { message: None, outcome: Outcome::Failed, fell_back: false }
+        });
+        if response.fell_back
+            && let Some(left_out) = self.fallbacks.allows()
+        {
+            error!(left_out, "a policy failed or gave no address; never-empty answered in its place");
+        }
+        self.own_metrics().count(sender.carrier, &response, began.elapsed());
+        response.message
+    }
+
+    fn respond(&self, message: &[u8], sender: Sender, now: Instant) -> Response {
+        let zones = self.zones.load();
+        let state = &mut *self.state.borrow_mut();
+        if !is_same(state.zones.as_ref(), zones.as_ref()) {
+            state.zones.clone_from(&zones);
+            if let Some(zones) = &*zones {
+                state.responder.zones_changed(zones);
+            }
+        }
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let moment = Moment {
+            zones: zones.as_deref(),
+            places: &NO_PLACES,
+            now: now.saturating_duration_since(self.started),
+            unix,
+            draw: state.draws.next_u64(),
+        };
+        state.responder.respond(message, &moment, sender)
+    }
+
+    /// What this thread counts.
+    pub(crate) fn own_metrics(&self) -> &ThreadMetrics {
+        &self.metrics.threads[self.index]
+    }
+}
+
+fn is_same(one: Option<&Arc<Zones>>, other: Option<&Arc<Zones>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hanse_dns_wire::{Carrier, Question, RecordType, absolute};
+
+    use super::*;
+    use crate::seeded::bring_back;
+
+    #[test]
+    fn a_query_that_panics_takes_no_other_down() {
+        let serving = Serving {
+            zones: Arc::default(),
+            metrics: Arc::new(DnsMetrics::new(1)),
+            index: 0,
+            started: Instant::now(),
+            state: RefCell::new(State {
+                responder: Responder::new(None, Secret::new([9; 16])),
+                draws: SmallRng::seed_from_u64(1),
+                zones: None,
+            }),
+            panics: BoundedLog::default(),
+            fallbacks: BoundedLog::default(),
+            errors: BoundedLog::default(),
+        };
+        let request = Question::new(absolute("orders.example").unwrap(), RecordType::A).request(None, 0);
+        let sender = Sender { address: [192, 0, 2, 1].into(), carrier: Carrier::Udp };
+        let answer = || serving.answer(request.message(), sender).is_some();
+        assert!(!bring_back(&["query-panics"], answer));
+        assert!(answer());
+    }
+}
