@@ -151,6 +151,7 @@ impl PublisherSession {
         let admitted: BTreeSet<ScopeId> = scopes.into_iter().collect();
         // An offer that rests on no state says nothing: that it rests on one now is news.
         self.welcome_due |= self.admitted != admitted || self.admitted_as_of.is_none() != as_of.is_none();
+        self.cursors.retain(|scope, _| admitted.contains(scope));
         // Who asked a moment too early is served: a refusal would reach it after the Welcome and undo the offer.
         self.refusals.retain(|_, refusal| {
             let served = refusal.cursor.take_if(|(scope, _)| admitted.contains(scope));
@@ -260,8 +261,6 @@ impl PublisherSession {
         if !std::mem::take(&mut self.welcome_due) {
             return None;
         }
-        // Not before: a subscriber that never heard that a scope was withdrawn does not ask for it again when it comes back.
-        self.cursors.retain(|scope, _| self.admitted.contains(scope));
         let welcome = sync::Welcome {
             features: features.clone(),
             publisher: self.name.clone(),
@@ -286,7 +285,7 @@ impl PublisherSession {
 
     /// The scopes subscribed to.
     pub fn scopes(&self) -> impl Iterator<Item = &ScopeId> {
-        self.cursors.keys().filter(|scope| self.admitted.contains(*scope))
+        self.cursors.keys()
     }
 }
 

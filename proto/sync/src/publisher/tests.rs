@@ -319,27 +319,6 @@ fn only_admitted_scopes_are_served() {
     assert_eq!(example.after(5000), Vec::<String>::new(), "the same scopes are no news");
 }
 
-/// A holder may count no longer, and another may take over, while the stream is busy.
-#[test]
-fn a_scope_that_was_withdrawn_and_came_back_unsaid_is_served_on() {
-    let (position, root) = (Some(at(13)), Some(replica().root()));
-    let bookmark = |age: u64| format!("bookmark 13 {} age {age}", short(replica().root()));
-    let mut example = Example::new(holding(replica()));
-    example.hello(position, root);
-    assert_eq!(example.next(), [bookmark(0)]);
-    example.session.admit([], None);
-    assert_eq!(example.session.scopes().count(), 0);
-    example.session.admit([scope("e")], None);
-    assert_eq!(example.session.scopes().count(), 1);
-    assert_eq!(example.after(1000), ["welcome to runtime/r/e as of nowhere", &bookmark(1000)]);
-
-    // Said, it ended the subscription.
-    example.session.admit([], None);
-    assert_eq!(example.next(), ["welcome to  as of nowhere"]);
-    example.session.admit([scope("e")], None);
-    assert_eq!(example.after(1000), ["welcome to runtime/r/e as of nowhere"]);
-}
-
 #[test]
 fn which_roots_are_believed_is_said_at_once_and_once() {
     let mut example = Example::new(holding(replica()));
