@@ -55,7 +55,6 @@ pub struct Holding {
     origins: Origins,
     authority: LiveAuthority,
     wishes: watch::Receiver<Wishes>,
-    met: watch::Sender<BTreeMap<ScopeId, Met>>,
     held: BTreeMap<ScopeId, Held>,
 }
 
@@ -64,15 +63,6 @@ pub struct Holding {
 pub struct HoldingHandle {
     replicas: Replicas,
     origins: Origins,
-    met: watch::Sender<BTreeMap<ScopeId, Met>>,
-}
-
-/// The greatest head that another node was shown to hold of a scope.
-#[derive(Debug, Clone, Copy)]
-struct Met {
-    position: Position,
-    /// Whose signature it has.
-    key: KeyDigest,
 }
 
 /// One scope of which this agent is a holder.
@@ -100,13 +90,13 @@ struct Compared {
 
 impl HoldingHandle {
     /// Notes that a node was shown to hold a head. One that no holder signed counts for nothing: any gateway could claim the last
-    /// counter there is.
-    pub fn meet(&self, scope: &ScopeId, HeldHead { position, root, signature }: &HeldHead) {
-        let Some(key) = head::key_of(signature) else { return };
+    /// counter there is. An agent that is no holder tells those of it that it follows: their sessions ask [`Origins`].
+    pub fn meet(&self, scope: &ScopeId, head: &HeldHead) {
+        let HeldHead { position, root, signature } = head;
         let is_new = |known: Option<Position>| known.is_none_or(|known| outranks(position, &known));
         let held = self.replicas.read(|map| believed(&self.origins, scope, map.get(scope)));
-        let met = self.met.borrow().get(scope).and_then(|met| met.believed(&self.origins, scope));
-        if !is_new(held) || !is_new(met) {
+        let met = || self.origins.met(scope).map(|met| met.position);
+        if !is_new(held) || !is_new(met()) {
             return; // no signature is verified for what changes nothing
         }
         if let Err(why) = self.origins.judge(scope, position, root, signature)
@@ -117,18 +107,7 @@ impl HoldingHandle {
             debug!(%scope, %position, %why, "a subscriber says that it holds a head that is not believed");
             return;
         }
-        self.met.send_modify(|met| {
-            if is_new(met.get(scope).and_then(|met| met.believed(&self.origins, scope))) {
-                met.insert(scope.clone(), Met { position: *position, key });
-            }
-        });
-    }
-}
-
-impl Met {
-    /// The position, if its holder is believed now.
-    fn believed(&self, origins: &Origins, scope: &ScopeId) -> Option<Position> {
-        origins.counts(scope, &self.position.lineage, &self.key).ok().map(|()| self.position)
+        self.origins.meet(scope, head, |known| is_new(known.map(|known| known.position)));
     }
 }
 
@@ -145,15 +124,14 @@ impl Holding {
         authority: LiveAuthority,
         wishes: watch::Receiver<Wishes>,
     ) -> (Self, HoldingHandle) {
-        let met = watch::Sender::default();
-        let handle = HoldingHandle { replicas: replicas.clone(), origins: origins.clone(), met: met.clone() };
-        (Self { replicas, origins, authority, wishes, met, held: BTreeMap::new() }, handle)
+        let handle = HoldingHandle { replicas: replicas.clone(), origins: origins.clone() };
+        (Self { replicas, origins, authority, wishes, held: BTreeMap::new() }, handle)
     }
 
     /// Publishes until the shutdown. A call after one that ended goes on where that stopped.
     pub async fn run(&mut self, shutdown: Shutdown) {
         let (mut replicas, mut origins) = (self.replicas.subscribe(), self.origins.changed());
-        let (mut met, mut wishes) = (self.met.subscribe(), self.wishes.clone());
+        let (mut met, mut wishes) = (self.origins.met_changed(), self.wishes.clone());
         let mut refused = self.origins.refused();
         let mut has_sources = true;
         loop {
@@ -185,10 +163,7 @@ impl Holding {
         self.held.retain(|scope, held| {
             origins.held_by(scope, &key).is_ok_and(|origin| origin.made_at_ms == held.made_at_ms)
         });
-        self.met.send_if_modified(|met| {
-            met.retain(|scope, met| met.believed(origins, scope).is_some());
-            false // what goes was not counted any more
-        });
+        origins.forget_met();
         let scopes: BTreeSet<ScopeId> = self.held.keys().chain(wishes.keys()).cloned().collect();
         for scope in scopes {
             if let Ok(origin) = self.origins.held_by(&scope, &key) {
@@ -225,7 +200,7 @@ impl Holding {
             term: wish.map(|wish| wish.term),
             held: position,
             is_as_wished,
-            met: self.met.borrow().get(scope).and_then(|met| met.believed(&self.origins, scope)),
+            met: self.origins.met(scope).map(|met| met.position),
         };
         let (publication, wish) = match (held.holder.step(seen, now, draw), wish) {
             (Step::Publish(publication), Some(wish)) => (publication, wish),

@@ -9,7 +9,7 @@ use std::{
 use hanse_identity::{KeyDigest, LiveTrust, Refused};
 use hanse_process::seeded;
 use hanse_runtime::Origin;
-use hanse_sync::{ContentRoot, Disbelief, HeadSignature, Heads};
+use hanse_sync::{ContentRoot, Disbelief, HeadSignature, Heads, HeldHead};
 use hanse_topology::{Identity, Lineage, Name, Position, ScopeId};
 use parking_lot::RwLock;
 use tokio::sync::watch;
@@ -30,6 +30,8 @@ struct Shared {
     trust: LiveTrust,
     changed: watch::Sender<u64>,
     held: watch::Sender<BTreeSet<ScopeId>>,
+    /// The greatest head of each local scope that another node was shown to hold.
+    met: watch::Sender<BTreeMap<ScopeId, HeldHead>>,
 }
 
 impl fmt::Debug for Origins {
@@ -41,8 +43,8 @@ impl fmt::Debug for Origins {
 impl Origins {
     /// None yet.
     pub(crate) fn new(trust: LiveTrust) -> Self {
-        let (changed, held) = Default::default();
-        let shared = Arc::new(Shared { known: RwLock::default(), trust, changed, held });
+        let (known, changed, held, met) = Default::default();
+        let shared = Arc::new(Shared { known, trust, changed, held, met });
         Self { shared, holder: None }
     }
 
@@ -110,6 +112,39 @@ impl Origins {
         });
     }
 
+    /// Keeps a head that was judged, if it `is_new` beside what is kept.
+    pub(crate) fn meet(
+        &self,
+        scope: &ScopeId,
+        head: &HeldHead,
+        is_new: impl FnOnce(Option<&HeldHead>) -> bool,
+    ) {
+        self.shared.met.send_if_modified(|met| {
+            let is_new = is_new(met.get(scope).filter(|met| self.counts_met(scope, met)));
+            if is_new {
+                met.insert(scope.clone(), head.clone());
+            }
+            is_new
+        });
+    }
+
+    /// Fires when another node was shown to hold a greater head.
+    pub(crate) fn met_changed(&self) -> watch::Receiver<BTreeMap<ScopeId, HeldHead>> {
+        self.shared.met.subscribe()
+    }
+
+    /// Drops the heads that were met and do not count any more.
+    pub(crate) fn forget_met(&self) {
+        self.shared.met.send_if_modified(|met| {
+            met.retain(|scope, met| self.counts_met(scope, met));
+            false // what goes was not counted any more
+        });
+    }
+
+    fn counts_met(&self, scope: &ScopeId, HeldHead { position, signature, .. }: &HeldHead) -> bool {
+        self.is_holders(scope, position, signature).is_ok()
+    }
+
     /// Changes what is known. `change` says whether it did.
     pub(crate) fn update(&self, change: impl FnOnce(&mut BTreeMap<ScopeId, Arc<Origin>>) -> bool) {
         let changed = change(&mut self.shared.known.write());
@@ -126,6 +161,10 @@ impl Heads for Origins {
             origin.holders.iter().any(|own| own.name == holder.as_str())
         };
         known.get(scope).is_some_and(|origin| self.holder.as_ref().is_none_or(|holder| names(origin, holder)))
+    }
+
+    fn met(&self, scope: &ScopeId) -> Option<HeldHead> {
+        self.shared.met.borrow().get(scope).filter(|met| self.counts_met(scope, met)).cloned()
     }
 
     fn is_holders(

@@ -5,7 +5,7 @@ use std::fmt;
 use hanse_proto::sync::HeadSignature;
 use hanse_topology::{Position, ScopeId};
 
-use crate::{ContentRoot, Replica};
+use crate::{ContentRoot, HeldHead, Replica};
 
 /// The most bytes of keys and values in a local scope. Each takeover is a snapshot to each subscriber.
 pub const MAX_LOCAL_BYTES: usize = 64 << 20;
@@ -45,6 +45,12 @@ pub trait Heads: fmt::Debug + Send + Sync {
         root: &ContentRoot,
         signature: &HeadSignature,
     ) -> Result<(), Disbelief>;
+
+    /// The greatest head of a local scope that another node was shown to hold, where it was beyond what this node held. Publishers are
+    /// told of it: one of them may be a holder, or follow one. Nodes without subscribers know none.
+    fn met(&self, _scope: &ScopeId) -> Option<HeldHead> {
+        None
+    }
 
     /// What is held of a scope, where it counts as a position. A head of a local scope counts only as long as its holder is
     /// believed: after that its content is used on, and any believed head takes its place.

@@ -50,6 +50,8 @@ pub enum Received {
         position: Option<Position>,
         /// Of a local scope: what it holds, as a holder is said to have signed it. Not judged yet.
         head: Option<HeldHead>,
+        /// Of a local scope: a greater head that another node showed the subscriber. Not judged yet.
+        met: Option<HeldHead>,
     },
     /// It asked for what it may not have.
     Refused {
@@ -78,6 +80,26 @@ pub struct HeldHead {
     pub root: ContentRoot,
     /// What a holder says of both.
     pub signature: HeadSignature,
+}
+
+impl From<HeldHead> for sync::HeldHead {
+    fn from(HeldHead { position, root, signature }: HeldHead) -> Self {
+        Self { position: Some(position.into()), root: root.0.to_vec().into(), signature: Some(signature) }
+    }
+}
+
+impl TryFrom<sync::HeldHead> for HeldHead {
+    type Error = InvalidMessage;
+
+    fn try_from(head: sync::HeldHead) -> Result<Self, InvalidMessage> {
+        let absent = |field| InvalidMessage::new(field, "it is absent");
+        let position = head.position.ok_or_else(|| absent("hello.met.position"))?;
+        Ok(Self {
+            position: (&position).try_into()?,
+            root: ContentRoot::try_from(&*head.root)?,
+            signature: head.signature.ok_or_else(|| absent("hello.met.signature"))?,
+        })
+    }
 }
 
 /// A subscriber does not keep to the protocol: its stream ends.
@@ -217,7 +239,8 @@ impl PublisherSession {
                     let head = position.zip(root).zip(hello.signature).filter(|_| scope.is_local());
                     let head =
                         head.map(|((position, root), signature)| HeldHead { position, root, signature });
-                    return Ok(Received::Subscribed { scope, position, head });
+                    let met = hello.met.filter(|_| scope.is_local()).map(HeldHead::try_from).transpose()?;
+                    return Ok(Received::Subscribed { scope, position, head, met });
                 }
                 Refusal { reason: "not among the scopes offered", cursor: Some((scope, cursor)) }
             }

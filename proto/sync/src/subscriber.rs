@@ -17,7 +17,9 @@ use hanse_proto::{
 };
 use hanse_topology::{Name, Position, ScopeId};
 
-use crate::{BootId, FEATURES, Freshness, Heads, NoHeads, Prepared, ReplicaMap, Revoked, TrustedRoots};
+use crate::{
+    BootId, FEATURES, Freshness, Heads, HeldHead, NoHeads, Prepared, ReplicaMap, Revoked, TrustedRoots,
+};
 
 pub use alarm::Alarm;
 pub use patience::Patience;
@@ -161,6 +163,9 @@ pub struct SubscriberSession {
     wanted: Wanted,
     welcome: Option<Welcomed>,
     subscriptions: BTreeMap<ScopeId, Subscription>,
+    /// Scopes that were asked for on this stream. Another Hello may cross what answers the one before, also where the publisher withdrew
+    /// the scope in between.
+    asked: BTreeSet<ScopeId>,
     freshness: Option<Freshness>,
     started: Instant,
     /// When the last part of any transfer came: transfers of other scopes excuse silence, they share the stream.
@@ -210,6 +215,7 @@ impl SubscriberSession {
             wanted,
             welcome: None,
             subscriptions: BTreeMap::new(),
+            asked: BTreeSet::new(),
             freshness: None,
             started: now,
             last_chunk: None,
@@ -354,7 +360,8 @@ impl SubscriberSession {
     /// Asks for a scope at what is held of it now and counts.
     fn ask(&mut self, scope: &ScopeId, replicas: &ReplicaMap, now: Instant) -> Effect {
         let replica = self.heads.believed(scope, replicas.get(scope));
-        let (subscription, hello) = Subscription::ask(scope, replica, now);
+        let (met, crosses) = (self.heads.met(scope), !self.asked.insert(scope.clone()));
+        let (subscription, hello) = Subscription::ask(scope, replica, met, crosses, now);
         self.subscriptions.insert(scope.clone(), subscription);
         hello
     }
@@ -464,7 +471,7 @@ impl SubscriberSession {
     }
 
     /// Asks for local scopes whose Origin came after the offer, leaves those whose Origin has gone, and asks anew for those where what
-    /// is held counts no longer.
+    /// is held counts no longer, or where another node showed a greater head that the publisher has to hear of.
     fn follow_origins(&mut self, replicas: &ReplicaMap, now: Instant) -> Vec<Effect> {
         for (scope, doubt) in &mut self.doubts {
             let is_holders = |(at, signature): &(Position, HeadSignature)| {
@@ -494,7 +501,9 @@ impl SubscriberSession {
         let local = self.subscriptions.iter().filter(|(scope, _)| scope.is_local());
         let differs = local.filter(|(scope, subscription)| {
             let replica = self.heads.believed(scope, replicas.get(*scope));
+            let has_to_tell = |met: HeldHead| subscription.has_to_tell(replica, &met.position);
             subscription.rests_on_held() != replica.is_some()
+                || self.heads.met(scope).is_some_and(has_to_tell)
         });
         let differs: Vec<ScopeId> = differs.map(|(scope, _)| scope.clone()).collect();
         effects.extend(differs.iter().map(|scope| self.ask(scope, replicas, now)));

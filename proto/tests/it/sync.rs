@@ -171,7 +171,7 @@ fn subscribers_messages() {
                 scope: SCOPE.into(),
                 position: position(40),
                 root: vec![3; 32].into(),
-                signature: None,
+                ..Hello::default()
             }),
         ),
         (
@@ -181,6 +181,11 @@ fn subscribers_messages() {
                 position: position(40),
                 root: vec![3; 32].into(),
                 signature: signature(),
+                met: Some(HeldHead {
+                    position: position(41),
+                    root: vec![5; 32].into(),
+                    signature: signature(),
+                }),
             }),
         ),
         ("ack", Body::Ack(ack())),

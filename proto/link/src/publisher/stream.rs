@@ -227,10 +227,10 @@ impl Stream {
                 debug!(software, ?boot, "introduced");
                 self.introduced(*boot)?;
             }
-            Received::Subscribed { scope, position, head } => {
+            Received::Subscribed { scope, position, head, met } => {
                 let position = position.map(|position| position.to_string());
                 debug!(%scope, position, "subscribed");
-                if let Some(head) = head {
+                for head in head.iter().chain(met) {
                     self.service.admission.note_head(scope, head);
                 }
             }

@@ -13,8 +13,8 @@ use hanse_identity::{
     LiveTrust, PeerKeys, TrustAnchor, client_tls, install_crypto_provider, server_tls,
 };
 use hanse_link::{
-    Admission, Below, EffectiveSource, Freshness, MAX_AGENT_MESSAGE_BYTES, Offer, Replicas, ReportSource,
-    Revoked, SubscriberHandle, SubscriberOptions, SubscriberTask, Subscribers, Unknown, Wanted,
+    Admission, Below, EffectiveSource, Freshness, HeldHead, MAX_AGENT_MESSAGE_BYTES, Offer, Replicas,
+    ReportSource, Revoked, SubscriberHandle, SubscriberOptions, SubscriberTask, Subscribers, Unknown, Wanted,
     publisher_service, report_of,
 };
 use hanse_process::ShutdownTrigger;
@@ -221,13 +221,15 @@ pub(crate) struct Offers {
     offered: watch::Sender<(Vec<ScopeId>, Option<Position>)>,
     revoked: watch::Sender<Option<Revoked>>,
     changed: watch::Sender<u64>,
+    /// The heads of local scopes that subscribers told.
+    pub(crate) heads: watch::Sender<Vec<HeldHead>>,
 }
 
 impl Offers {
     fn new() -> Self {
         let offered = watch::Sender::new((vec![scope()], None));
-        let (unknown, barred, revoked, changed) = Default::default();
-        Self { unknown, barred, offered, revoked, changed }
+        let (unknown, barred, revoked, changed, heads) = Default::default();
+        Self { unknown, barred, offered, revoked, changed, heads }
     }
 
     pub(crate) fn offer(&self, scopes: Vec<ScopeId>, as_of: Option<Position>) {
@@ -273,6 +275,10 @@ impl Admission for Offers {
 
     fn revoked_for(&self, _peer: &Identity) -> Option<Revoked> {
         self.revoked.borrow().clone()
+    }
+
+    fn note_head(&self, _scope: &ScopeId, head: &HeldHead) {
+        self.heads.send_modify(|heads| heads.push(head.clone()));
     }
 
     fn changed(&self) -> watch::Receiver<u64> {

@@ -11,14 +11,19 @@ use std::{
 };
 
 use hanse_link::{
-    ContentRoot, EffectiveSource, Heads, Replica, Replicas, SubscriberOptions, SubscriberTask, Wanted,
+    ContentRoot, EffectiveSource, Heads, HeldHead, Replica, Replicas, SubscriberOptions, SubscriberTask,
+    Wanted,
 };
 use hanse_process::ShutdownTrigger;
+use hanse_proto::sync::{Hello, Introduction, subscriber_message::Body};
 use hanse_sync::{Disbelief, HeadSignature};
 use hanse_topology::{Position, ScopeId};
 use tokio::sync::watch;
 
-use crate::federation::{Federation, Publisher, agent, at, eventually, gateway, revision, scope};
+use crate::{
+    federation::{Federation, Publisher, agent, at, eventually, gateway, revision, scope},
+    streams::{open, say},
+};
 
 /// While it judges, the hub is locked for reading. Another task waits to drop the local scope, and comes before the change is put in
 /// force.
@@ -112,4 +117,32 @@ async fn a_local_scope_that_is_dropped_while_a_change_comes_in_does_not_end_the_
     let reason = hanse_link::Reason::new("nothing held");
     let came = || metrics.snapshots_applied.get_or_create(&reason).get() == 3;
     eventually("the local scope came a second time", came).await;
+}
+
+#[tokio::test]
+async fn heads_that_a_subscriber_holds_and_was_shown_are_noted() {
+    let federation = Federation::new();
+    let publisher = Publisher::new(agent("agent-1"));
+    publisher.admission.offer(vec![scope(), local()], None);
+    let serving = federation.serve(&publisher, None).await;
+    let (sender, _stream) = open(&federation, &serving, &gateway("gateway-1")).await;
+    let head = |revision| {
+        let (root, signature) = (ContentRoot([3; 32]), HeadSignature::default());
+        HeldHead { position: at(revision), root, signature }
+    };
+    let (held, met) = (head(1), head(2));
+    say(&sender, Body::Introduction(Introduction::default())).await;
+    let hello = |scope: ScopeId| Hello {
+        scope: scope.to_string(),
+        position: Some(held.position.into()),
+        root: held.root.0.to_vec().into(),
+        signature: Some(held.signature.clone()),
+        met: Some(met.clone().into()),
+    };
+    // Of a scope of the control plane no head counts.
+    say(&sender, Body::Hello(hello(scope()))).await;
+    say(&sender, Body::Hello(hello(local()))).await;
+    let noted = || publisher.admission.heads.borrow().len() >= 2;
+    eventually("the publisher hears of both", noted).await;
+    assert_eq!(*publisher.admission.heads.borrow(), [held.clone(), met.clone()]);
 }

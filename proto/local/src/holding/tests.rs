@@ -225,7 +225,7 @@ fn a_head_of_one_that_is_no_holder_any_more_does_not_count() {
         }
         agent.wish("production", 1, &[("a", "1"), ("b", "1")]);
         assert_eq!(agent.held(), said(1, 1, "a=1 b=1 "), "{case}");
-        assert!(agent.holding.met.borrow().is_empty(), "{case}");
+        assert!(agent.origins.met_changed().borrow().is_empty(), "{case}");
         agent.wish("production", 1, &[("a", "2")]);
         assert_eq!(agent.held(), said(1, 2, "a=2 "), "{case}");
     }
@@ -246,6 +246,23 @@ fn a_holder_that_is_revoked_publishes_nothing() {
     }
     let held = agent.hub.read(|map| map[&pods("production")].position().copied()).unwrap();
     assert_eq!((head::counter_of(&held.lineage), held.revision), (1, 1));
+}
+
+/// The sessions of an agent's links ask for it: one that the agent follows may be a holder, or know one.
+#[test]
+fn a_head_that_was_met_is_told_to_those_that_the_agent_follows() {
+    let mut agent = Agent::new();
+    let scope = pods("production");
+    agent.origin_is(&origin_of(&[&agent.other], MADE_AT_MS));
+    let head = signed(&agent.other, &scope, 5);
+    for claim in [&signed(&agent.key, &scope, 9), &head, &signed(&agent.other, &scope, 3)] {
+        agent.handle.meet(&scope, claim);
+    }
+    assert_eq!(agent.origins.met(&scope), Some(head.clone()));
+    let link = agent.origins.of_holder("agent-2".parse().unwrap());
+    assert_eq!(link.met(&scope), Some(head), "on a link to one holder too");
+    agent.origin_is(&origin(&agent.key));
+    assert_eq!(agent.origins.met(&scope), None, "its holder is none any more");
 }
 
 #[test]

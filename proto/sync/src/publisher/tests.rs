@@ -29,7 +29,7 @@ fn hello(scope: &str, position: Option<Position>, root: Option<ContentRoot>) -> 
         scope: scope.to_owned(),
         position: position.map(Into::into),
         root: root.map(|root| root.0.to_vec().into()).unwrap_or_default(),
-        signature: None,
+        ..sync::Hello::default()
     }))
 }
 
@@ -391,7 +391,7 @@ fn a_refusal_does_not_outlive_an_admission() {
     example.session.admitted.insert(scope("e"));
     assert_eq!(
         ask(&mut example),
-        Received::Subscribed { scope: scope("e"), position: Some(at(13)), head: None }
+        Received::Subscribed { scope: scope("e"), position: Some(at(13)), head: None, met: None }
     );
     assert_eq!(example.next(), ["welcome to runtime/r/e as of nowhere", &bookmark]);
 

@@ -11,7 +11,8 @@ use hanse_topology::{LineageOrder, Position, ScopeId};
 
 use super::{Alarm, Effect, MAX_RESYNCS, send};
 use crate::{
-    ContentRoot, Disbelief, HeadSignature, Heads, MAX_LOCAL_BYTES, MAX_LOCAL_KEYS, Prepared, Replica, Size,
+    ContentRoot, Disbelief, HeadSignature, Heads, HeldHead, MAX_LOCAL_BYTES, MAX_LOCAL_KEYS, Prepared,
+    Replica, Size,
 };
 
 /// Bytes staged for one transfer before it is given up: ten times the largest scope we know how to make.
@@ -56,6 +57,11 @@ pub(super) struct Subscription {
     phase: Phase,
     /// Whether it goes on from what is held. Otherwise the Hello named no position, and the publisher sends the whole content.
     rests_on_held: bool,
+    /// The greater head that its Hello told of.
+    met: Option<Position>,
+    /// Its Hello was sent after an earlier one. The answer to that may come first, fit and be taken in, and then the answer to this Hello
+    /// starts where the subscriber stands no more: that is no fault of the publisher.
+    crosses: bool,
     /// When something of the scope came that fitted.
     heard: Instant,
     resyncs: u32,
@@ -85,8 +91,8 @@ pub(super) struct Head {
     pub(super) why: String,
 }
 
-/// Subscribes to a scope at what is held of it and counts.
-fn hello(scope: &ScopeId, replica: Option<&Replica>, ask_snapshot: bool) -> Effect {
+/// Subscribes to a scope at what is held of it and counts, and tells of a greater head.
+fn hello(scope: &ScopeId, replica: Option<&Replica>, met: Option<HeldHead>, ask_snapshot: bool) -> Effect {
     let held = replica.and_then(|replica| Some((*replica.position()?, replica.root())));
     let said = held.filter(|_| !ask_snapshot);
     let signature = said.and(replica).and_then(Replica::signature);
@@ -95,6 +101,7 @@ fn hello(scope: &ScopeId, replica: Option<&Replica>, ask_snapshot: bool) -> Effe
         position: held.map(|(position, _)| position.into()),
         root: said.map_or_else(Bytes::new, |(_, root)| root.0.to_vec().into()),
         signature: signature.cloned(),
+        met: met.map(Into::into),
     }))
 }
 
@@ -104,10 +111,32 @@ pub(super) fn leave(scope: &ScopeId) -> Effect {
 }
 
 impl Subscription {
-    /// Subscribes to a scope at what is held of it and counts.
-    pub(super) fn ask(scope: &ScopeId, replica: Option<&Replica>, now: Instant) -> (Self, Effect) {
+    /// Subscribes to a scope at what is held of it and counts, and tells of a greater head. `crosses`: the publisher had
+    /// a Hello of this scope before, and what answers that may be on its way.
+    pub(super) fn ask(
+        scope: &ScopeId,
+        replica: Option<&Replica>,
+        met: Option<HeldHead>,
+        crosses: bool,
+        now: Instant,
+    ) -> (Self, Effect) {
         let rests_on_held = replica.and_then(Replica::position).is_some();
-        (Self { phase: Phase::Asked, rests_on_held, heard: now, resyncs: 0 }, hello(scope, replica, false))
+        let told = met.as_ref().map(|met| met.position);
+        let asked = Self { phase: Phase::Asked, rests_on_held, met: told, crosses, heard: now, resyncs: 0 };
+        (asked, hello(scope, replica, met, false))
+    }
+
+    /// Whether the publisher is to be told of a head that another node showed: it is beyond what the publisher is known to have and
+    /// what it was told. Of two heads of one generation only the first is told: otherwise each could take the other's place for ever.
+    pub(super) fn has_to_tell(&self, held: Option<&Replica>, met: &Position) -> bool {
+        let is_beyond = |known: &Position| match met.lineage.order(&known.lineage) {
+            LineageOrder::Greater => true,
+            LineageOrder::Same => met.revision > known.revision,
+            LineageOrder::Conflict | LineageOrder::Lesser => false,
+        };
+        let is_settled = matches!(self.phase, Phase::Following | Phase::Behind(_));
+        let is_news = self.met.as_ref().is_none_or(is_beyond);
+        is_settled && is_news && held.and_then(Replica::position).is_none_or(|held| !held.may_follow(met))
     }
 
     /// Whether it goes on from what is held.
@@ -321,7 +350,7 @@ impl Subscription {
             .collect())
     }
 
-    /// Something does not fit: says so, keeps what is in force, and subscribes again.
+    /// Something does not fit: says so, unless two Hellos explain it, keeps what is in force, and subscribes again.
     fn resync(
         &mut self,
         scope: &ScopeId,
@@ -336,8 +365,10 @@ impl Subscription {
         }
         self.phase = Phase::Asked;
         self.heard = now;
+        let is_explained = self.crosses && scope.is_local() && matches!(alarm, Alarm::WrongFrom { .. });
         let alarm = Effect::Alarm { scope: Some(scope.clone()), alarm, resync: true };
-        Ok(vec![alarm, hello(scope, replica, ask_snapshot)])
+        let said = (!is_explained).then_some(alarm);
+        Ok(said.into_iter().chain([hello(scope, replica, None, ask_snapshot)]).collect())
     }
 }
 

@@ -1,5 +1,6 @@
 //! Local scopes: what a subscriber takes in of them, asks for, and lets go.
 
+mod met;
 mod offer;
 
 use std::sync::Mutex;
@@ -8,7 +9,7 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use super::*;
-use crate::{Disbelief, HeadSignature, Heads, LastGoodRecord, PublisherSession, Received};
+use crate::{Disbelief, HeadSignature, Heads, HeldHead, LastGoodRecord, PublisherSession, Received};
 
 /// The key that signs in these tests, one that is a holder's later, and one that is no holder's.
 const HOLDER: &[u8] = b"holder";
@@ -25,23 +26,38 @@ fn sign(key: &'static [u8], scope: &ScopeId, position: &Position, root: &Content
     HeadSignature { spki: key.into(), signature: Sha256::digest(covered).to_vec().into() }
 }
 
-/// The key that is believed, as long as there is an Origin.
+/// The key that is believed, as long as there is an Origin, and the head that another node showed.
 #[derive(Debug)]
-struct Origin(Mutex<Option<&'static [u8]>>);
+struct Origin {
+    holder: Mutex<Option<&'static [u8]>>,
+    met: Mutex<Option<HeldHead>>,
+}
 
 impl Origin {
     fn is(&self, holder: Option<&'static [u8]>) {
-        *self.0.lock().unwrap() = holder;
+        *self.holder.lock().unwrap() = holder;
+    }
+
+    /// Another node shows this head.
+    fn meets(&self, position: Position) -> HeldHead {
+        let root = ContentRoot([5; 32]);
+        let head = HeldHead { position, root, signature: sign(HOLDER, &local(), &position, &root) };
+        *self.met.lock().unwrap() = Some(head.clone());
+        head
     }
 }
 
 impl Heads for Origin {
     fn wants(&self, scope: &ScopeId) -> bool {
-        *scope == local() && self.0.lock().unwrap().is_some()
+        *scope == local() && self.holder.lock().unwrap().is_some()
+    }
+
+    fn met(&self, _: &ScopeId) -> Option<HeldHead> {
+        self.met.lock().unwrap().clone()
     }
 
     fn is_holders(&self, _: &ScopeId, _: &Position, signature: &HeadSignature) -> Result<(), String> {
-        match *self.0.lock().unwrap() == Some(&*signature.spki) {
+        match *self.holder.lock().unwrap() == Some(&*signature.spki) {
             true => Ok(()),
             false => Err("it is not the holder's".to_owned()),
         }
@@ -86,7 +102,7 @@ impl Pair {
         let mut publisher = PublisherSession::new("p".to_owned());
         publisher.admit([scope("e"), local()], Some(at(12)));
         let theirs = ReplicaMap::from([(scope("e"), replica_at(12)), (local(), Replica::new())]);
-        let origin = Arc::new(Origin(Mutex::new(there.then_some(HOLDER))));
+        let origin = Arc::new(Origin { holder: Mutex::new(there.then_some(HOLDER)), met: Mutex::default() });
         let (session, effects) =
             SubscriberSession::start(Wanted::All, "test", BOOT, Patience::default(), now);
         let mut remembering = Replica::new();
@@ -170,13 +186,13 @@ fn a_signed_head_is_taken_in_kept_and_passed_on() {
     publisher.admit([local()], None);
     let (_, effects) =
         SubscriberSession::start(Wanted::All, "test", BOOT, Patience::default(), Instant::now());
-    let (_, hello) = Subscription::ask(&local(), Some(held), Instant::now());
+    let (_, hello) = Subscription::ask(&local(), Some(held), None, false, Instant::now());
     let mut received = effects.into_iter().chain([hello]).map(|effect| match effect {
         Effect::Send(message) => publisher.handle(message).unwrap(),
         other => panic!("{other:?}"),
     });
-    let head = crate::HeldHead { position: to, root, signature };
-    let subscribed = Received::Subscribed { scope: local(), position: Some(to), head: Some(head) };
+    let head = HeldHead { position: to, root, signature };
+    let subscribed = Received::Subscribed { scope: local(), position: Some(to), head: Some(head), met: None };
     assert_eq!(received.nth(1), Some(subscribed));
 }
 
