@@ -1,7 +1,8 @@
 //! A region in which anything may happen in any order: a control node, six agents and three gateways. There are two Origins of one name, in
 //! two Environments and for two Organizations. Each has two holders. One agent is a holder of both, and the other holder of each may be a
 //! relay. Nodes run what processes run: sessions, merges, keepers of Origins and holders, on a clock of the test, with frames between them
-//! that are late, lost, forged and replayed.
+//! that are late, lost, forged and replayed. The shells around them are of this test. That of a publisher says a Welcome at once, as the
+//! one of processes does. It does not put the Welcome before parts that wait, and drops no part that waits of a withdrawn scope.
 //!
 //! The checks judge by what the world itself wrote down (`truth.rs`): which key signed what for which Origin, and what the `runtime`
 //! scopes of a node say. They do not ask the code that is tested.
@@ -90,6 +91,8 @@ struct Seen {
     unnamed: u32,
     /// How often it named one again.
     named_again: u32,
+    /// Heads of others that subscribers told publishers.
+    told: u32,
     /// Runs that settled though something was wrong.
     troubled: u32,
     /// Heads of local scopes that subscribers took in.
@@ -107,6 +110,7 @@ impl Seen {
         self.lies += other.lies;
         self.unnamed += other.unnamed;
         self.named_again += other.named_again;
+        self.told += other.told;
         self.troubled += other.troubled;
         self.local += other.local;
         for (kind, count) in other.alarms {
@@ -181,12 +185,33 @@ fn runs() {
         let (forged, replayed) = (alarms("forged head"), alarms("backwards"));
         assert!(all.published >= 100 && all.takeovers >= 50 && all.local >= 1_000, "{all:?}");
         assert!(forged >= 30 && replayed >= 5 && all.lies >= 15, "{all:?}");
-        assert!(all.unnamed >= 5 && all.troubled >= 3, "{all:?}");
+        assert!(all.unnamed >= 5 && all.troubled >= 3 && all.told >= 5, "{all:?}");
     }
 }
 
 /// How many seeds may pass before a bug that is brought back is found.
 const FOUND_WITHIN: u64 = 40;
+
+/// Each bug, the seed that finds it, which is tried first, and words of the check that is meant for it. So the test is quick until what is
+/// drawn changes. Seed 130 is the regression test of heads that no holder heard of.
+const BUGS: [(&str, u64, &[&str]); 16] = [
+    ("judge-nothing", 1, &["it holds what was forged"]),
+    ("forge-local-head", 0, &["where its signer"]),
+    ("mix-holders", 0, &["it mixes two holders"]),
+    ("mix-origins", 0, &["it mixes two Origins"]),
+    ("drop-origin", 0, &["it lost a route"]),
+    ("take-replays", 33, &["it went back"]),
+    ("keep-deleted", 0, &["its Origin is deleted"]),
+    ("believe-deleted", 4, &["it took"]),
+    ("keep-holders", 23, &["it took"]),
+    ("keep-counter", 10, &["not settled", ", and its source wishes for "]),
+    ("hear-no-met", 130, &["not settled", ", and the holder at "]),
+    ("merge-latest", 0, &["it went back"]),
+    ("believe-unsigned-hello", 0, &["not settled", ", and its source wishes for "]),
+    ("withdraw-local", 0, &["it lost a route"]),
+    ("hang-up", 1, &["the stream ends"]),
+    ("starve", 0, &["of a runtime scope"]),
+];
 
 /// A check counts only if it fails where something is wrong: each of these bugs is found, and by the check that is meant for it. The bug
 /// is what that check found, for the same seed passes without it.
@@ -194,24 +219,15 @@ const FOUND_WITHIN: u64 = 40;
 #[cfg_attr(not(debug_assertions), ignore = "a release build brings no bug back")]
 fn bugs_that_are_brought_back_are_found() {
     let mut passed = BTreeSet::new();
-    // With each bug the seed that finds it, which is tried first: so the test is quick until what is drawn changes.
-    for (bug, tried_first, words) in [
-        ("judge-nothing", 1, "it holds what was forged"),
-        ("forge-local-head", 0, "where its signer"),
-        ("mix-holders", 0, "it mixes two holders"),
-        ("mix-origins", 0, "it mixes two Origins"),
-        ("drop-origin", 0, "it lost a route"),
-        ("take-replays", 5, "it went back"),
-        ("believe-deleted", 4, "it took"),
-        ("keep-holders", 23, "it took"),
-        ("keep-counter", 4, "not settled"),
-        ("merge-latest", 0, "it went back"),
-        ("believe-unsigned-hello", 1, "not settled"),
-        ("withdraw-local", 0, "it lost a route"),
-        ("hang-up", 1, "the stream ends"),
-        ("starve", 5, "of a runtime scope"),
-    ] {
-        let failed = |seed| run(seed, EVENTS).err().filter(|failure| failure.what.contains(words));
+    for (bug, tried_first, words) in BUGS {
+        let failed = |seed| {
+            let failure = run(seed, EVENTS).err()?;
+            let is_meant = words.iter().all(|words| failure.what.contains(words));
+            if !is_meant {
+                println!("{bug}: seed {seed} fails by another check: {}", failure.what);
+            }
+            is_meant.then_some(failure)
+        };
         let seeds = std::iter::once(tried_first).chain(0..FOUND_WITHIN);
         let failure = bring_back(bug, || seeds.into_iter().find_map(failed));
         let Failure { seed, what, steps } = failure.unwrap_or_else(|| panic!("{bug} is not found"));

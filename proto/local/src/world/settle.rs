@@ -144,12 +144,6 @@ impl Region {
         })
     }
 
-    /// The nodes whose heads an agent hears of: those that subscribe to it say so, and the others are followed by agents that it hears of.
-    fn heard(&self, origin: usize, by: usize, trouble: Option<Trouble>) -> BTreeSet<usize> {
-        let brings = |node, publisher| self.brings(origin, (node, publisher), trouble);
-        spread(by, |node, heard| brings(node, by) || heard.iter().any(|follower| brings(*follower, node)))
-    }
-
     /// Why the region is not what it comes to once this source alone is elected.
     fn unsettled(&self, elected: usize, trouble: Option<Trouble>) -> Option<String> {
         let (origin, agent) = (self.sources[elected].origin, self.sources[elected].agent);
@@ -167,10 +161,6 @@ impl Region {
                 "agent-{agent} holds {held:?} at {head}, and its source wishes for {wish:?}"
             ));
         }
-        // A node that no agent follows may be the only one that holds a greater head. The holder does not hear of that, and the node stays
-        // at it until the counter of a takeover is greater.
-        let heard = self.heard(origin, agent, trouble);
-        let is_unheard = |node: usize, at: &Position| !head.may_follow(at) && !heard.contains(&node);
         let (committed, reached) = (self.control.hub.read(placed), self.reached(origin, agent, trouble));
         for (index, node) in self.nodes.iter().enumerate() {
             let (place, Some(process)) = (node.name(), &node.process) else { continue };
@@ -181,7 +171,7 @@ impl Region {
                 continue;
             }
             let at = at(index);
-            if !at.is_some_and(|at| at.is(&head) || is_unheard(index, &at)) {
+            if !at.is_some_and(|at| at.is(&head)) {
                 let at = at.map(|at| at.to_string());
                 return Some(format!("{place} is at {at:?}, and the holder at {head}"));
             }

@@ -7,7 +7,11 @@ use hanse_proto::sync::{
 };
 use hanse_sync::{BootId, Effect, Freshness, Patience, PublisherSession, SubscriberSession, Wanted};
 
-use super::{control::Offer, truth::Known, *};
+use super::{
+    control::Offer,
+    truth::{Known, Truth},
+    *,
+};
 
 /// How often a subscriber looks at the time, as processes do.
 const TICK: Duration = Duration::from_millis(100);
@@ -33,6 +37,8 @@ pub(super) struct Stream {
     pub(super) was_held: bool,
     /// What the publisher sent was forged, or what the subscriber said was a lie.
     pub(super) was_forged: bool,
+    /// What was replayed to the subscriber.
+    replayed: Vec<(ScopeId, Replica)>,
     /// What the subscriber knew of Origins when it judged what came last.
     pub(super) judged_by: Arc<Known>,
     down: VecDeque<(Instant, PublisherMessage)>,
@@ -56,7 +62,7 @@ impl Stream {
         let boot = BootId::new([1; 16]);
         let (subscribing, effects) =
             SubscriberSession::start(wanted, "world", boot, Patience::default(), now);
-        let (down, up, was_held, was_forged, judged_by) = Default::default();
+        let (down, up, was_held, was_forged, replayed, judged_by) = Default::default();
         let stream = Self {
             publishing: PublisherSession::new("world".to_owned()),
             subscribing: subscribing.judging(heads),
@@ -65,6 +71,7 @@ impl Stream {
             held_until: now,
             was_held,
             was_forged,
+            replayed,
             judged_by,
             down,
             up,
@@ -76,10 +83,11 @@ impl Stream {
         (stream, effects)
     }
 
-    /// Says what the subscriber may have.
-    pub(super) fn admit(&mut self, offer: Offer) {
+    /// Says what the subscriber may have, at once, as the publisher's task does.
+    pub(super) fn admit(&mut self, offer: Offer, now: Instant) {
         if self.offered.as_ref() != Some(&offer) {
             self.publishing.admit(offer.0.iter().cloned(), offer.1);
+            self.down.extend(self.publishing.welcome().map(|welcome| (now + self.delay, welcome)));
             (self.offered, self.published) = (Some(offer), None);
         }
     }
@@ -108,6 +116,23 @@ impl Stream {
         self.was_forged = true;
         let arrives = now + self.delay;
         self.down.extend(transfer(scope, caught, now).into_iter().map(|message| (arrives, message)));
+        self.replayed.push((scope.clone(), caught.clone()));
+    }
+
+    /// A bug: the subscriber takes a head that was replayed and has come, though what it holds speaks against this. Whether it did.
+    pub(super) fn take_replayed(&self, origin: usize, offered: &Position, truth: &Truth) -> bool {
+        let scope = local(origin);
+        let is_offered = |caught: &Replica| caught.position().is_some_and(|at| at.is(offered));
+        let is_it = |(of, caught): &&(ScopeId, Replica)| {
+            of == scope && is_offered(caught) && truth.check(origin, caught).is_ok()
+        };
+        let Some((_, caught)) = self.replayed.iter().find(is_it) else { return false };
+        let signature = caught.signature().expect("a holder published it").clone();
+        self.hub.update(scope, |replica| {
+            let change = replica.prepare_afresh(*offered, caught.content());
+            replica.commit(change.signed(signature)).expect("nothing moves it meanwhile");
+        });
+        true
     }
 
     /// Has the publisher look again.
