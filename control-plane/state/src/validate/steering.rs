@@ -8,7 +8,6 @@ use hanse_management::{
     Kind, Problem, ProblemName, ResourceKey, Spec,
     kinds::{FailoverPlanSpec, GlobalHostSpec, ProbeSpec, Step},
 };
-use hanse_runtime::MAX_REGIONS;
 use hanse_topology::Name;
 
 use super::Verdict;
@@ -130,18 +129,6 @@ fn check_host(next: &State, name: &Name, touched: &BTreeSet<ResourceKey>) -> Ver
     if environment.regions.is_empty() {
         let detail = format!("Environment {in_environment} is in no region, and every answer needs one");
         return refused(&key, "spec.environment", detail, "add a region to its `regions` first".to_owned());
-    }
-    if environment.regions.len() > MAX_REGIONS {
-        let count = environment.regions.len();
-        let detail = format!(
-            "Environment {in_environment} is in {count} regions, and {MAX_REGIONS} at most are answered for a host"
-        );
-        return refused(
-            &key,
-            "spec.environment",
-            detail,
-            "serve the host in an Environment of its own".to_owned(),
-        );
     }
     if let Some((field, region)) = host.regions().find(|(_, region)| !environment.regions.contains(region)) {
         let detail = not_in(in_environment, region, &environment.regions);

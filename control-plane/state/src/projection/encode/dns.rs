@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use hanse_management::kinds::{DnsZoneSpec, DrainSpec, FailoverSpec, GlobalHostSpec, PolicyStepSpec, Step};
 use hanse_proto::runtime::{self, resource::Kind as Runtime, step::Step as Wire};
-use hanse_runtime::{Cidr, MAX_WHY_BYTES, WHOLE};
-use hanse_topology::{Location, Name};
+use hanse_runtime::Cidr;
+use hanse_topology::{Location, Name, WHOLE_PERCENT};
 
 pub(in crate::projection) use hanse_proto::runtime::Candidate;
 
@@ -28,7 +28,7 @@ pub(in crate::projection) enum Share<'a> {
 impl Share<'_> {
     fn percent(&self) -> u32 {
         match self {
-            Self::Whole => WHOLE.into(),
+            Self::Whole => WHOLE_PERCENT.into(),
             Self::Drained(_) | Self::Standby { .. } => 0,
             Self::Decided { percent, .. } => *percent,
         }
@@ -36,28 +36,17 @@ impl Share<'_> {
 
     /// The decision, for people; empty where it takes nothing away.
     fn why(&self) -> String {
-        let why = match self {
+        match self {
             Self::Whole => String::new(),
             Self::Drained(drain) => format!("drained: {}", drain.reason),
             Self::Standby { plan, active } => format!("FailoverPlan {plan} has its hosts in {active}"),
-            Self::Decided { percent, .. } if *percent == u32::from(WHOLE) => String::new(),
+            Self::Decided { percent, .. } if *percent == u32::from(WHOLE_PERCENT) => String::new(),
             Self::Decided { plan, failover, .. } => {
                 let (step, steps) = (failover.step, failover.steps.len());
                 format!("FailoverPlan {plan}, step {step} of {steps}: {}", failover.reason)
             }
-        };
-        shortened(why)
+        }
     }
-}
-
-/// A text of at most [`MAX_WHY_BYTES`]: what is cut off is marked.
-fn shortened(mut text: String) -> String {
-    const CUT: &str = "…";
-    if text.len() > MAX_WHY_BYTES {
-        text.truncate(text.floor_char_boundary(MAX_WHY_BYTES - CUT.len()));
-        text.push_str(CUT);
-    }
-    text
 }
 
 /// A region that may answer for a host.
