@@ -3,8 +3,8 @@
 //! A DnsZone places itself, and its GlobalHosts with it, in the scopes of the regions that it selects. The same bytes are in all of
 //! them. A GlobalHost has a candidate for each region of its Environment.
 //!
-//! Each zone has the epoch of the state in it, so each command that touches a resource of [`STEERING`] changes every zone. It changes no
-//! host that nothing was decided about. The cost: one key of about 200 bytes for each zone, in each of its regions.
+//! Each zone has the epoch of the state in it, so each command that touches a resource of [`STEERING`] changes every zone, and of the
+//! hosts only those that it reaches. The cost: one key of 100 to 200 bytes for each zone, in each of its regions.
 
 use bytes::Bytes;
 use hanse_management::{

@@ -280,6 +280,8 @@ fn a_plan_a_failover_and_a_drain_decide_about_percents() {
 fn what_answers_are_made_of_raises_the_serial_and_nothing_else_does() {
     let mut world = world();
     world.accept(vec![plan(&["orders"])]);
+    let bytes = world.content[&dns("eu")]["zone/gslb"].len();
+    assert!((100..200).contains(&bytes), "docs/protocol.md says what a command costs: {bytes} bytes");
     let mut check = |change: Change, raises: bool| {
         let (before, what) = (zone(&world), change.key.to_string());
         let changes = world.accept(vec![change]);
