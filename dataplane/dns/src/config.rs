@@ -2,9 +2,9 @@
 
 use std::{num::NonZeroU32, path::PathBuf};
 
-use hanse_link::{StoreKey, Wanted, dialable};
+use hanse_link::{StoreKey, Wanted};
 use hanse_node::NodeConfig;
-use hanse_topology::{Name, Role};
+use hanse_topology::{Name, Role, dialable};
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Answers a second to one network over UDP. The resolvers of a large provider are in one network and ask less of one name server: their

@@ -90,8 +90,8 @@ fn of_host(host: &ServedHost, client: IpNet, draw: u64) -> Explained {
 
 impl From<Line> for RuleTrace {
     fn from(line: Line) -> Self {
-        let Line { rule, step, looked_at, left } = line;
-        Self { rule: rule.to_owned(), step, looked_at, left }
+        let Line { rule, step, looked_at, remaining } = line;
+        Self { rule: rule.to_owned(), step, looked_at, left: remaining }
     }
 }
 

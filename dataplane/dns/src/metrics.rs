@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use hanse_dns_wire::Carrier;
+use hanse_dns_wire::Transport;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric as _, NoLabelSet},
@@ -58,8 +58,8 @@ impl DnsMetrics {
 
 impl ThreadMetrics {
     /// Counts a query that was answered, or not.
-    pub(crate) fn count(&self, carrier: Carrier, response: &Response, took: Duration) {
-        self.queries[place(carrier)][response.outcome as usize].fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn count(&self, transport: Transport, response: &Response, took: Duration) {
+        self.queries[place(transport)][response.outcome as usize].fetch_add(1, Ordering::Relaxed);
         self.fallbacks.fetch_add(response.fell_back.into(), Ordering::Relaxed);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let bucket = BOUNDS.partition_point(|&bound| bound < micros);
@@ -74,10 +74,10 @@ impl ThreadMetrics {
     }
 }
 
-fn place(carrier: Carrier) -> usize {
-    match carrier {
-        Carrier::Udp => 0,
-        Carrier::Tcp => 1,
+fn place(transport: Transport) -> usize {
+    match transport {
+        Transport::Udp => 0,
+        Transport::Tcp => 1,
     }
 }
 
@@ -90,10 +90,10 @@ impl Collector for Collected {
         let metrics = &*self.0;
         let (name, help) = ("hanse_dns_queries", "Queries, by how they came and what became of them");
         let mut queries = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for (carrier, transport) in [(Carrier::Udp, "udp"), (Carrier::Tcp, "tcp")] {
+        for (transport, name) in [(Transport::Udp, "udp"), (Transport::Tcp, "tcp")] {
             for outcome in Outcome::ALL {
-                let count = metrics.sum(|thread| &thread.queries[place(carrier)][outcome as usize]);
-                let labels = [("transport", transport), ("outcome", outcome.as_str())];
+                let count = metrics.sum(|thread| &thread.queries[place(transport)][outcome as usize]);
+                let labels = [("transport", name), ("outcome", outcome.as_str())];
                 ConstCounter::new(count).encode(queries.encode_family(&labels)?)?;
             }
         }
@@ -153,9 +153,9 @@ mod tests {
         let metrics = Arc::new(DnsMetrics::new(2));
         let response = |outcome| Response { message: None, outcome, fell_back: true };
         for thread in &metrics.threads {
-            thread.count(Carrier::Tcp, &response(Outcome::NoData), Duration::from_micros(7));
+            thread.count(Transport::Tcp, &response(Outcome::NoData), Duration::from_micros(7));
         }
-        metrics.threads[1].count(Carrier::Udp, &response(Outcome::Records), Duration::from_secs(1));
+        metrics.threads[1].count(Transport::Udp, &response(Outcome::Records), Duration::from_secs(1));
         let shown = Metrics::new();
         shown.register(|registry| registry.register_collector(Box::new(Collected(metrics))));
         let text = shown.encode();

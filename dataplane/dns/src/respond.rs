@@ -6,10 +6,10 @@ mod tests;
 use std::{collections::BTreeMap, net::IpAddr, num::NonZeroU32, time::Duration};
 
 use hanse_dns_wire::{
-    Answer, Carrier, Cookie, DNSClass, Echo, Kind, Limiter, Network, Opcode, Query, Record, RecordType,
-    ResponseCode, Verdict,
-    cookie::{Secret, Standing},
-    tsig::Refused,
+    Answer, Cookie, DNSClass, Echo, Kind, Limiter, Network, Opcode, Query, Record, RecordType, ResponseCode,
+    Transport, Verdict,
+    cookie::{CookieStatus, Secret},
+    tsig,
 };
 use hanse_steering::{Client, Places, Seen};
 use hanse_topology::Name;
@@ -43,7 +43,7 @@ pub(crate) struct Moment<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sender {
     pub(crate) address: IpAddr,
-    pub(crate) carrier: Carrier,
+    pub(crate) transport: Transport,
 }
 
 /// What became of a query.
@@ -163,8 +163,10 @@ impl Responder {
         };
         if let Some(signature) = &query.signature {
             // No key is configured here.
-            let refused = Refused::UnknownKey(signature.key().clone());
-            let reply = refused.reply(&query, moment.unix);
+            let reply = match tsig::verify(message, signature, None, moment.unix) {
+                Ok(_) => unreachable!("a signature holds for a key only"),
+                Err(refused) => refused.reply(&query, moment.unix),
+            };
             return self.as_it_is(Some(reply), Outcome::Refused, moment, sender);
         }
         let decided = self.decide(&query, moment, sender);
@@ -178,12 +180,16 @@ impl Responder {
             signature: 0,
         };
         let Decided { answer, outcome, fell_back, .. } = decided;
-        let (message, outcome) = match verdict {
-            Verdict::Send => (Some(answer.encode(&query, &echo, sender.carrier)), outcome),
-            Verdict::Truncate => {
-                (Some(Answer::truncated().encode(&query, &echo, sender.carrier)), Outcome::Limited)
-            }
-            Verdict::Drop => (None, Outcome::Limited),
+        let (answer, outcome) = match verdict {
+            Verdict::Send => (answer, outcome),
+            Verdict::Truncate => (Answer::truncated(), Outcome::Limited),
+            Verdict::Drop => return Response { message: None, outcome: Outcome::Limited, fell_back },
+        };
+        let encoded = |answer: &Answer| answer.encode(&query, &echo, sender.transport);
+        // A record that cannot be encoded is no reason to be silent: the client asks another responder at once.
+        let (message, outcome) = match encoded(&answer) {
+            Ok(message) => (Some(message), outcome),
+            Err(_) => (encoded(&Answer::error(ResponseCode::ServFail)).ok(), Outcome::Failed),
         };
         Response { message, outcome, fell_back }
     }
@@ -206,11 +212,11 @@ impl Responder {
     /// What the budget of the sender's network says. An address is proven over TCP, and by a good cookie.
     fn judge(&mut self, kind: Kind, cookie: Option<&Cookie>, moment: &Moment<'_>, sender: Sender) -> Verdict {
         let Some(limiter) = &mut self.limiter else { return Verdict::Send };
-        let is_proven = match sender.carrier {
-            Carrier::Tcp => true,
-            Carrier::Udp => {
-                let standing = self.secret.judge(cookie, sender.address, unix_u32(moment.unix));
-                standing == Standing::Good
+        let is_proven = match sender.transport {
+            Transport::Tcp => true,
+            Transport::Udp => {
+                let status = self.secret.judge(cookie, sender.address, unix_u32(moment.unix));
+                status == CookieStatus::Good
             }
         };
         if is_proven {

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use hanse_dns_wire::Carrier;
+use hanse_dns_wire::Transport;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -36,7 +36,7 @@ pub(crate) async fn serve(listener: TcpListener, serving: Rc<Serving>) {
         match accepted {
             Ok((stream, peer)) => match Open::new(&serving.metrics) {
                 Some(open) => {
-                    let sender = Sender { address: peer.ip(), carrier: Carrier::Tcp };
+                    let sender = Sender { address: peer.ip(), transport: Transport::Tcp };
                     let serving = serving.clone();
                     connections.spawn_local(async move {
                         let _ended = connection(stream, sender, &serving).await; // by the client, or by its silence

@@ -2,7 +2,7 @@
 
 use std::{io, rc::Rc, time::Duration};
 
-use hanse_dns_wire::Carrier;
+use hanse_dns_wire::Transport;
 use tokio::net::UdpSocket;
 
 use crate::{respond::Sender, worker::Serving};
@@ -18,7 +18,7 @@ pub(crate) async fn serve(socket: UdpSocket, serving: Rc<Serving>) {
     loop {
         match socket.recv_from(&mut buffer).await {
             Ok((length, peer)) if peer.port() != 0 => {
-                let sender = Sender { address: peer.ip(), carrier: Carrier::Udp };
+                let sender = Sender { address: peer.ip(), transport: Transport::Udp };
                 let Some(answer) = serving.answer(&buffer[..length], sender) else { continue };
                 // What the kernel has no room for is lost, as on any way: clients ask again.
                 if let Err(error) = socket.try_send_to(&answer, peer)

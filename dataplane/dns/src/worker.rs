@@ -132,7 +132,7 @@ impl Serving {
         {
             error!(left_out, "a policy failed or gave no address; never-empty answered in its place");
         }
-        self.own_metrics().count(sender.carrier, &response, began.elapsed());
+        self.own_metrics().count(sender.transport, &response, began.elapsed());
         response.message
     }
 
@@ -172,7 +172,7 @@ fn is_same(one: Option<&Arc<Zones>>, other: Option<&Arc<Zones>>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use hanse_dns_wire::{Carrier, Question, RecordType, absolute};
+    use hanse_dns_wire::{Question, RecordType, Transport, absolute};
 
     use super::*;
     use crate::seeded::bring_back;
@@ -194,7 +194,7 @@ mod tests {
             errors: BoundedLog::default(),
         };
         let request = Question::new(absolute("orders.example").unwrap(), RecordType::A).request(None, 0);
-        let sender = Sender { address: [192, 0, 2, 1].into(), carrier: Carrier::Udp };
+        let sender = Sender { address: [192, 0, 2, 1].into(), transport: Transport::Udp };
         let answer = || serving.answer(request.message(), sender).is_some();
         assert!(!bring_back(&["query-panics"], answer));
         assert!(answer());

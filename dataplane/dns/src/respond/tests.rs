@@ -54,8 +54,8 @@ fn responder(rate: Option<u32>) -> Responder {
     Responder::new(rate.and_then(NonZeroU32::new), Secret::new([9; 16]))
 }
 
-fn sender(carrier: Carrier) -> Sender {
-    Sender { address: CLIENT.parse().unwrap(), carrier }
+fn sender(transport: Transport) -> Sender {
+    Sender { address: CLIENT.parse().unwrap(), transport }
 }
 
 fn request(name: &str, record_type: RecordType) -> Request {
@@ -71,7 +71,7 @@ fn request_with(name: &str, edns: Edns) -> Request {
 }
 
 fn ask(zones: Option<&Zones>, request: &Request) -> (Reply, Outcome) {
-    let response = responder(None).respond(request.message(), &moment(zones), sender(Carrier::Udp));
+    let response = responder(None).respond(request.message(), &moment(zones), sender(Transport::Udp));
     (request.read(&response.message.unwrap(), NOW).unwrap(), response.outcome)
 }
 
@@ -186,7 +186,7 @@ fn what_is_no_query_for_this_server_is_refused() {
         let request = request(ORDERS, RecordType::A);
         let mut message = request.message().to_vec();
         change(&mut message);
-        let response = responder(None).respond(&message, &moment(Some(&zones)), sender(Carrier::Udp));
+        let response = responder(None).respond(&message, &moment(Some(&zones)), sender(Transport::Udp));
         let code = response.message.map(|reply| {
             ["NoError", "FormErr", "ServFail", "NXDomain", "NotImp", "Refused"][usize::from(reply[3] & 15)]
         });
@@ -205,7 +205,8 @@ fn what_is_no_query_for_this_server_is_refused() {
 fn a_signed_query_learns_that_its_key_is_unknown() {
     let key = Key::new(absolute("to-bind.example").unwrap(), &[7; 32]).unwrap();
     let request = Question::new(absolute(ORDERS).unwrap(), RecordType::A).request(Some(&key), NOW);
-    let response = responder(None).respond(request.message(), &moment(Some(&zones())), sender(Carrier::Tcp));
+    let response =
+        responder(None).respond(request.message(), &moment(Some(&zones())), sender(Transport::Tcp));
     assert_eq!(response.message.unwrap()[3] & 15, 9, "NOTAUTH");
     assert_eq!(response.outcome, Outcome::Refused);
 }
@@ -234,13 +235,13 @@ fn the_network_that_a_resolver_names_decides_and_is_the_scope() {
 fn a_good_cookie_lifts_the_limit_and_so_does_tcp() {
     let zones = zones();
     let mut responder = responder(Some(2));
-    let mut ask = |request: &Request, carrier| {
-        let response = responder.respond(request.message(), &moment(Some(&zones)), sender(carrier));
+    let mut ask = |request: &Request, transport| {
+        let response = responder.respond(request.message(), &moment(Some(&zones)), sender(transport));
         let reply = response.message.map(|message| request.read(&message, NOW).unwrap());
         (response.outcome, reply)
     };
     let plain = request(ORDERS, RecordType::A);
-    let outcomes: Vec<_> = (0..4).map(|_| ask(&plain, Carrier::Udp)).collect();
+    let outcomes: Vec<_> = (0..4).map(|_| ask(&plain, Transport::Udp)).collect();
     let seen = |(outcome, reply): &(Outcome, Option<Reply>)| {
         (*outcome, reply.as_ref().map(|reply| (reply.truncated, reply.answers.len())))
     };
@@ -253,23 +254,23 @@ fn a_good_cookie_lifts_the_limit_and_so_does_tcp() {
             (Outcome::Limited, Some((true, 0))),
         ]
     );
-    assert_eq!(ask(&plain, Carrier::Tcp).0, Outcome::Records);
+    assert_eq!(ask(&plain, Transport::Tcp).0, Outcome::Records);
     // Another kind has a budget of its own.
-    assert_eq!(ask(&request("x.gslb.example.com", RecordType::A), Carrier::Udp).0, Outcome::NoSuchName);
+    assert_eq!(ask(&request("x.gslb.example.com", RecordType::A), Transport::Udp).0, Outcome::NoSuchName);
 
     let cookie = |server| Some(Cookie { client: [1; 8], server });
     let hello = request_with(ORDERS, edns(None, cookie(Vec::new())));
-    assert_eq!(ask(&hello, Carrier::Udp).0, Outcome::Limited);
-    let (_, reply) = ask(&hello, Carrier::Udp);
+    assert_eq!(ask(&hello, Transport::Udp).0, Outcome::Limited);
+    let (_, reply) = ask(&hello, Transport::Udp);
     let given = reply.unwrap().edns.unwrap().cookie.unwrap();
     let known = request_with(ORDERS, edns(None, cookie(given.server)));
-    assert_eq!(ask(&known, Carrier::Udp).0, Outcome::Records);
+    assert_eq!(ask(&known, Transport::Udp).0, Outcome::Records);
     let forged = request_with(ORDERS, edns(None, cookie(vec![1; 16])));
-    assert_eq!(ask(&forged, Carrier::Udp).0, Outcome::Limited);
+    assert_eq!(ask(&forged, Transport::Udp).0, Outcome::Limited);
     // A reply that is made already is not cut, but left out.
     let broken = [&plain.message()[..20], &[][..]].concat();
     let outcomes: Vec<_> = (0..4)
-        .map(|_| responder.respond(&broken, &moment(Some(&zones)), sender(Carrier::Udp)).message.is_some())
+        .map(|_| responder.respond(&broken, &moment(Some(&zones)), sender(Transport::Udp)).message.is_some())
         .collect();
     assert_eq!(outcomes, [true, true, false, false]);
 }
@@ -280,7 +281,8 @@ fn a_policy_that_fails_is_answered_for() {
     for bugs in [&["policy-panics"][..], &["policy-answers-nothing"]] {
         let request = request(ORDERS, RecordType::A);
         let mut responder = responder(None);
-        let mut answer = || responder.respond(request.message(), &moment(Some(&zones)), sender(Carrier::Udp));
+        let mut answer =
+            || responder.respond(request.message(), &moment(Some(&zones)), sender(Transport::Udp));
         let response = bring_back(bugs, &mut answer);
         let reply = request.read(&response.message.unwrap(), NOW).unwrap();
         assert_eq!((reply.answers.len(), response.fell_back), (2, true), "{bugs:?}");

@@ -4,7 +4,7 @@ mod harness;
 
 use std::time::Duration;
 
-use hanse_dns_wire::{Carrier, Question, RecordType, ResponseCode, absolute, ask, ask::Answered};
+use hanse_dns_wire::{Question, RecordType, ResponseCode, Transport, absolute, ask, ask::Answered};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -16,11 +16,11 @@ use crate::testbed::{host, host_entry, zone, zone_entry};
 const ORDERS: &str = "orders.gslb.example.com";
 
 /// The first address of a host, or the code.
-async fn first(server: SocketAddr, name: &str, carrier: Carrier) -> String {
+async fn first(server: SocketAddr, name: &str, transport: Transport) -> String {
     let request = Question::new(absolute(name).unwrap(), RecordType::A).request(None, 0);
-    match ask(server, &request, carrier, SOON).await {
-        Ok(Answered { reply, carrier: came, .. }) => {
-            assert_eq!(came == Carrier::Tcp, carrier == Carrier::Tcp);
+    match ask(server, &request, transport, SOON).await {
+        Ok(Answered { reply, transport: came, .. }) => {
+            assert_eq!(came == Transport::Tcp, transport == Transport::Tcp);
             let first = reply.answers.first().map(|record| record.data.to_string());
             first.unwrap_or_else(|| format!("{:?}", reply.code))
         }
@@ -43,19 +43,19 @@ async fn a_responder_joins_answers_follows_and_goes_on_alone() {
     until(&admin, "/livez", 200).await;
     eventually("it has joined", async || get(&admin, "/readyz").await.1.contains("dns/eu-west is missing"))
         .await;
-    assert_eq!(first(dns, ORDERS, Carrier::Udp).await, "ServFail");
+    assert_eq!(first(dns, ORDERS, Transport::Udp).await, "ServFail");
 
     agent.publish(3, content("192.0.2.3"));
     eventually("revision 3 is acknowledged", async || agent.acknowledged() == Some(3)).await;
     until(&admin, "/readyz", 200).await;
-    for carrier in [Carrier::Udp, Carrier::Tcp] {
-        assert_eq!(first(dns, ORDERS, carrier).await, "192.0.2.3", "acknowledged means answered");
-        assert_eq!(first(dns, "www.example.org", carrier).await, "Refused");
+    for transport in [Transport::Udp, Transport::Tcp] {
+        assert_eq!(first(dns, ORDERS, transport).await, "192.0.2.3", "acknowledged means answered");
+        assert_eq!(first(dns, "www.example.org", transport).await, "Refused");
     }
     let bad = vec![(std::sync::Arc::from("host/bad"), bytes::Bytes::from_static(b"\xff"))];
     agent.publish(4, [content("192.0.2.4"), bad].concat());
     eventually("revision 4 is acknowledged", async || agent.acknowledged() == Some(4)).await;
-    assert_eq!(first(dns, ORDERS, Carrier::Udp).await, "192.0.2.4");
+    assert_eq!(first(dns, ORDERS, Transport::Udp).await, "192.0.2.4");
     assert_eq!(agent.quarantined(), ["host/bad"]);
 
     let (status, page) = get(&admin, &format!("/ask?name={ORDERS}&as=10.1.2.3&draw=7")).await;
@@ -92,12 +92,12 @@ async fn a_responder_joins_answers_follows_and_goes_on_alone() {
         shown["agent"]["connectedTo"].is_null()
     })
     .await;
-    assert_eq!(first(dns, ORDERS, Carrier::Udp).await, "192.0.2.4");
+    assert_eq!(first(dns, ORDERS, Transport::Udp).await, "192.0.2.4");
     stop(running).await;
     let running = start(&config);
     until(&admin, "/readyz", 200).await;
-    assert_eq!(first(dns, ORDERS, Carrier::Udp).await, "192.0.2.4");
-    assert_eq!(first(dns, ORDERS, Carrier::Tcp).await, "192.0.2.4");
+    assert_eq!(first(dns, ORDERS, Transport::Udp).await, "192.0.2.4");
+    assert_eq!(first(dns, ORDERS, Transport::Tcp).await, "192.0.2.4");
     stop(running).await;
 }
 
