@@ -204,7 +204,13 @@ fn neighbours(
     };
     let links = Links::new(region.clone(), common, shell.supervisor.part(shell.shutdown.clone()));
     let directory = links.directory();
-    let pages = neighbours::pages(own.name.clone(), node.replicas.clone(), directory.clone(), links.shown());
+    let pages = neighbours::pages(
+        own.name.clone(),
+        node.replicas.clone(),
+        node.durable.clone(),
+        directory.clone(),
+        links.shown(),
+    );
     let followers = Subscribers::new();
     let shown = tell_of_region(node, gateways, &followers, &directory);
     shell.show(pages.merge(region::pages(shown.clone())));

@@ -16,7 +16,7 @@ use hanse_link::{
 use hanse_local::{Directory, DirectoryReader, HoldingHandle, Merge, Origins, Target, followed};
 use hanse_process::{Shutdown, Supervisor, telemetry};
 use hanse_sync::Heads;
-use hanse_topology::{Identity, Name, Position};
+use hanse_topology::{Identity, Name, Position, ScopeId};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -190,32 +190,43 @@ impl Links {
     }
 }
 
-/// `/neighbours`: whether the agent is a relay, its links to other agents, and the local scopes that it holds.
+/// Local scopes, and the position of each.
+type LocalPositions = BTreeMap<String, String>;
+
+/// `/neighbours`: whether the agent is a relay, its links to other agents, and the local scopes that it holds, and how far it has them on disk.
 pub(crate) fn pages(
     own: Name,
     replicas: Replicas,
+    durable: watch::Receiver<BTreeMap<ScopeId, Position>>,
     directory: watch::Receiver<Arc<Directory>>,
     shown: Shown,
 ) -> Router {
     let page = async move || {
+        // First what is on disk: it is not ahead of what is held.
+        let stored = local_positions(durable.borrow().iter().map(|(scope, at)| (scope, Some(at))));
         let local = replicas.read(local_scopes);
-        Json(page(&own, &directory.borrow(), &shown.0.lock(), &local, Instant::now()))
+        Json(page(&own, &directory.borrow(), &shown.0.lock(), (&local, &stored), Instant::now()))
     };
     Router::new().route("/neighbours", get(page))
 }
 
 /// The local scopes of a hub.
-fn local_scopes(replicas: &ReplicaMap) -> BTreeMap<String, String> {
-    let local = replicas.iter().filter(|(scope, _)| scope.is_local());
+fn local_scopes(replicas: &ReplicaMap) -> LocalPositions {
+    local_positions(replicas.iter().map(|(scope, replica)| (scope, replica.position())))
+}
+
+/// The local ones of these scopes.
+fn local_positions<'a>(scopes: impl Iterator<Item = (&'a ScopeId, Option<&'a Position>)>) -> LocalPositions {
     let at = |position: Option<&Position>| position.map(ToString::to_string).unwrap_or_default();
-    local.map(|(scope, replica)| (scope.to_string(), at(replica.position()))).collect()
+    let local = scopes.filter(|(scope, _)| scope.is_local());
+    local.map(|(scope, position)| (scope.to_string(), at(position))).collect()
 }
 
 fn page(
     own: &Name,
     directory: &Directory,
     links: &BTreeMap<Name, ShownLink>,
-    local: &BTreeMap<String, String>,
+    (local, stored): (&LocalPositions, &LocalPositions),
     now: Instant,
 ) -> Value {
     let link = |(name, link): (&Name, &ShownLink)| {
@@ -239,5 +250,6 @@ fn page(
         "agents": directory.len(),
         "links": links.iter().map(link).collect::<Vec<_>>(),
         "localScopes": local,
+        "stored": stored,
     })
 }

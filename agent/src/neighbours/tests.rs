@@ -292,6 +292,14 @@ async fn agents_follow_one_another_also_after_a_restart_without_the_control_plan
     a.wish(b"two");
     let second = b.own_is_another(&first).await;
     assert_eq!(second, held(&a).await, "also without the control plane");
+    let deadline = Instant::now() + SOON;
+    while b.page().await["stored"] != serde_json::json!({LOCAL: second}) {
+        assert!(
+            Instant::now() < deadline,
+            "b has what it holds on its disk, and says so of local scopes alone"
+        );
+        sleep(Duration::from_millis(50)).await;
+    }
     a.stop().await;
     b.until("a", "told that a is gone", |link| link["connected"] == false).await;
     b.stop().await;

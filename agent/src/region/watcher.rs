@@ -31,7 +31,8 @@ impl RegionWatcher {
         self.shown.page(Instant::now())
     }
 
-    /// Waits until the page may be another one than the last. Time alone, with which agents and gateways are gone, is no change.
+    /// Waits until the agents or gateways of the page may be others than in the last. Time alone, with which agents and gateways are gone,
+    /// is no change. Neither is what the page says of relays: a failure, or how old a view is.
     pub async fn changed(&mut self) {
         let changed = tokio::select! {
             changed = self.heard.changed() => changed,

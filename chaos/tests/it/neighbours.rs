@@ -6,11 +6,14 @@ mod changes;
 mod positions;
 mod source;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use hanse_chaos::{
-    Placement, World, WorldOptions,
+    Client, Placement, World, WorldOptions,
     load::{Load, LoadOptions},
     netns::{self, Cut},
     process::{next_binary, until},
@@ -63,7 +66,12 @@ async fn what_agents_publish_needs_no_control_plane() -> Result<()> {
     .await?;
     let upstream = world.url("upstream")?;
     let source = |agent| Source::of(dir.path(), agent, &upstream);
-    let region = Region { first: source(AGENTS[0])?, second: source(AGENTS[1])?, world: &mut world };
+    let region = Region {
+        first: source(AGENTS[0])?,
+        second: source(AGENTS[1])?,
+        world: &mut world,
+        gone: Mutex::default(),
+    };
     let outcome = story(region).await;
     outcome.inspect_err(|_| say(world.logs()))
 }
@@ -73,6 +81,15 @@ struct Region<'a> {
     world: &'a mut World,
     first: Source,
     second: Source,
+    /// The contexts that were taken back for good.
+    gone: Mutex<Vec<String>>,
+}
+
+/// Whether a gateway has a Route there: 200 or 404. It is asked again where it answers anything else, or nothing: for a 502 a busy machine
+/// is enough, and it says nothing of the Route.
+async fn status(client: &Client, url: &str) -> Result<u16> {
+    let answer = eventually(client, url, &[], SOON, |answer| [200, 404].contains(&answer.status.as_u16()));
+    Ok(answer.await?.status.as_u16())
 }
 
 async fn story(mut region: Region<'_>) -> Result<()> {
@@ -89,13 +106,10 @@ async fn story(mut region: Region<'_>) -> Result<()> {
         wrong = positions.wrong() => return Err(wrong),
         outcome = region.lives_alone() => outcome?,
     }
-    let seen = positions.stop().await?;
+    let seen = positions.stop(region.world.windows()).await?;
     let ledger = load.stop()?;
     let summary = ledger.verdict(region.world.windows())?;
-    say(format!(
-        "{seen} positions; {summary}; {} failed on connections to the killed",
-        ledger.failures().count()
-    ));
+    say(format!("{seen}; {summary}; {} failed on connections to the killed", ledger.failures().count()));
 
     region.goes_with_its_origin().await
 }
@@ -105,9 +119,10 @@ impl Region<'_> {
     async fn lives_alone(&mut self) -> Result<()> {
         let began = Instant::now();
         let part = |what: &str| say(format!("{:>4.1} s: {what}", began.elapsed().as_secs_f64()));
-        let last = changes::are_served(self.world, &self.first, 1, &GATEWAYS).await?;
+        let contexts = changes::are_served(self.world, &self.first, 1, &GATEWAYS).await?;
         part("changes");
-        self.is_taken_over(&last).await?;
+        self.is_taken_over(contexts.last().context("changes")?).await?;
+        self.gone.lock().expect("no task panics with it").extend(contexts);
         part("taken over");
         self.is_claimed_by_both_at_once(2).await?;
         part("both at once");
@@ -117,6 +132,8 @@ impl Region<'_> {
         part("both at once again");
         self.is_forged_by_a_relay().await?;
         part("forged");
+        self.nothing_came_back().await?;
+        part("nothing came back");
         Ok(())
     }
 
@@ -167,10 +184,15 @@ impl Region<'_> {
         ensure!(served.as_ref() == Some(&stored), "{stored:?} was on the disk, and {served:?} came from it");
         self.second.wish_one(1, "/taken")?;
         self.served("/taken", BEHIND_SECOND).await?;
+        // It goes on with what it took over.
+        self.second.wish_one(1, "/taken-still")?;
+        self.answered("/taken-still", BEHIND_SECOND, 200, GOES_ON_WITHIN).await?;
         self.served(last, BEHIND_FIRST).await?;
         self.world.start(AGENTS[0]).await?;
-        self.served("/taken", &GATEWAYS).await?;
-        self.gone(last, &GATEWAYS).await?;
+        self.served("/taken-still", &GATEWAYS).await?;
+        for context in [last, "/taken"] {
+            self.gone(context, &GATEWAYS).await?;
+        }
         self.settled().await.map(drop)
     }
 
@@ -190,6 +212,16 @@ impl Region<'_> {
         })
         .await?;
         found.into_inner().context("the gateway has the local scope")
+    }
+
+    /// Waits until an agent has this head of the local scope on its disk.
+    async fn has_on_disk(&self, agent: &str, head: &str) -> Result<()> {
+        until("the agent has the head on its disk", SOON, || async {
+            let page = self.neighbours(agent).await?;
+            ensure!(page["stored"][SCOPE] == head, "{head}: {page}");
+            Ok(())
+        })
+        .await
     }
 
     /// Both sources say at once, in a new term, that theirs is to publish, and what they wish for is the same; then they wish for something
@@ -260,6 +292,7 @@ impl Region<'_> {
         self.second.rest()?;
         self.first.wish_one(5, "/before-forging")?;
         self.served("/before-forging", &GATEWAYS).await?;
+        self.has_on_disk(second, &self.settled().await?).await?;
         self.world.kill(second)?;
         self.world.seed_bug(second, Some("forge-local-head"))?;
         self.world.start(second).await?;
@@ -298,6 +331,19 @@ impl Region<'_> {
         self.settled().await.map(drop)
     }
 
+    /// No gateway answers by anything that was taken back, whatever happened since.
+    async fn nothing_came_back(&self) -> Result<()> {
+        let gone = self.gone.lock().expect("no task panics with it").clone();
+        for gateway in GATEWAYS {
+            for context in &gone {
+                let status = self.status(gateway, &format!("{context}/now")).await?;
+                ensure!(status == 404, "{context} came back at {gateway}: {status}");
+            }
+        }
+        say(format!("{} contexts did not come back", gone.len()));
+        Ok(())
+    }
+
     async fn goes_with_its_origin(&mut self) -> Result<()> {
         self.world.start("cp-1").await?;
         self.world.operator().ok(&["delete", "origin", "pods"])?;
@@ -313,9 +359,11 @@ impl Region<'_> {
         self.answered(context, gateways, 200, SOON).await
     }
 
-    /// Waits until none of them does.
+    /// Waits until none of them does. It must stay so: see [`Region::nothing_came_back`].
     async fn gone(&self, context: &str, gateways: &[&str]) -> Result<()> {
-        self.answered(context, gateways, 404, SOON).await
+        self.answered(context, gateways, 404, SOON).await?;
+        self.gone.lock().expect("no task panics with it").push(context.to_owned());
+        Ok(())
     }
 
     async fn answered(&self, context: &str, gateways: &[&str], status: u16, within: Duration) -> Result<()> {
@@ -327,8 +375,7 @@ impl Region<'_> {
     }
 
     async fn status(&self, gateway: &str, path: &str) -> Result<u16> {
-        let url = format!("{}{path}", self.world.url(gateway)?);
-        Ok(self.world.client().get(&url, &[]).await?.status.as_u16())
+        status(self.world.client(), &format!("{}{path}", self.world.url(gateway)?)).await
     }
 
     /// Waits until the two agents follow each other.
@@ -344,20 +391,22 @@ impl Region<'_> {
         Ok(())
     }
 
-    /// Waits until all have the same head; which one.
+    /// Waits until all have the same head, and all gateways the same of it in force; which head.
     async fn settled(&self) -> Result<String> {
         let found = std::cell::RefCell::new(String::new());
         until("all have the same head", SOON, || async {
-            let mut heads = Vec::new();
+            let mut all = Vec::new();
+            for gateway in GATEWAYS {
+                all.push(self.in_force(gateway).await?.context("the gateway has it")?);
+            }
+            let at = all.swap_remove(0);
+            ensure!(all.iter().all(|other| *other == at), "{at:?} and {all:?}");
             for agent in AGENTS {
                 let page = self.neighbours(agent).await?;
-                heads.push(page["localScopes"][SCOPE].as_str().context("the agent has it")?.to_owned());
+                let head = &page["localScopes"][SCOPE];
+                ensure!(*head == at.position, "{agent} has {head}, and gateways {}", at.position);
             }
-            for gateway in GATEWAYS {
-                heads.push(self.in_force(gateway).await?.context("the gateway has it")?.position);
-            }
-            ensure!(heads.iter().all(|head| *head == heads[0]), "{heads:?}");
-            found.replace(heads.swap_remove(0));
+            found.replace(at.position);
             Ok(())
         })
         .await?;

@@ -27,7 +27,7 @@ pub(super) use ledger::Took;
 const EVERY: Duration = Duration::from_millis(1_070);
 /// How often a relay is asked while it does not show a change: the error of its figure.
 const ASK_EVERY: Duration = Duration::from_millis(25);
-/// A change that takes longer is a fault, not a figure.
+/// For agents to show all changes after the last one was made. A change that is not shown by then is a fault, not a figure.
 const SHOWN_WITHIN: Duration = Duration::from_secs(60);
 
 /// A gateway comes, or goes.
@@ -47,7 +47,8 @@ enum Sight {
     Asked { client: Client, url: String },
 }
 
-/// Has so many gateways come and go at agents in this process, and waits until these agents and the relays, each with its URL, show it.
+/// Has so many gateways come and go at agents in this process, from the `first` one on, each at an agent of its own. Waits until these agents
+/// and the relays, each with its URL, show it.
 pub(super) async fn measure(
     agents: &[InProcess],
     relays: Vec<(String, String)>,
@@ -57,7 +58,7 @@ pub(super) async fn measure(
 ) -> Result<Took> {
     let mut joined = Vec::new();
     for number in 0..gateways {
-        let agent = &agents[(first + number) % agents.len()].config;
+        let agent = &agents[first + number].config;
         joined.push(Gateway::join(agent, &format!("live-{number:02}"), ca_file).await?);
     }
     let names: Names = joined.iter().map(|gateway| (gateway.agent.clone(), gateway.name.clone())).collect();

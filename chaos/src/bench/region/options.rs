@@ -23,7 +23,7 @@ pub struct RegionArgs {
     /// A minute's worth, for CI: fewer agents and changes unless they are named, and no wait for another relay
     #[arg(long)]
     pub quick: bool,
-    /// Real agents; default 200 (quick: 12)
+    /// Real agents; default 200 (quick: 14)
     #[arg(long, value_name = "N")]
     pub agents: Option<usize>,
     /// Simulated agents; default 1000 (quick: 50)
@@ -63,7 +63,7 @@ impl RegionOptions {
         let or = |quick, full| if args.quick { quick } else { full };
         let options = Self {
             quick: args.quick,
-            agents: args.agents.unwrap_or(or(12, 200)),
+            agents: args.agents.unwrap_or(or(14, 200)),
             simulated: args.simulated.unwrap_or(or(50, 1_000)),
             scopes: args.scopes,
             changes: args.changes.unwrap_or(or(10, 100)),
@@ -80,7 +80,13 @@ impl RegionOptions {
                 "--{option} must be {least} to {most}: {RELAYS} relays, a holder for each scope, and others"
             );
         }
-        ensure!((1..=MOST_GATEWAYS).contains(&options.gateways), "--gateways must be 1 to {MOST_GATEWAYS}");
+        // Each gateway comes at an agent of its own, which is neither relay nor holder.
+        let most = MOST_GATEWAYS.min(options.agents - RELAYS - options.scopes);
+        ensure!(
+            (1..=most).contains(&options.gateways),
+            "--gateways must be 1 to {most}: at most {MOST_GATEWAYS}, and one for each agent that is neither relay nor holder; --agents \
+             has more of these"
+        );
         for (option, value) in [("changes", options.changes as u64), ("idle", options.idle_seconds)] {
             ensure!(value > 0, "--{option} must be at least 1");
         }
@@ -128,6 +134,12 @@ mod tests {
         assert_eq!((full.agents, full.simulated, full.scopes), (200, 1_000, 8));
         let quick = RegionOptions::of(&RegionArgs { quick: true, ..args() }).unwrap();
         assert!(quick.agents < full.agents && quick.changes < full.changes);
+        let all = RegionArgs { agents: Some(20), gateways: Some(9), ..args() };
+        assert_eq!(
+            RegionOptions::of(&all).unwrap().gateways,
+            9,
+            "each agent that is neither relay nor holder"
+        );
         for refused in [
             RegionArgs { agents: Some(11), ..args() },
             RegionArgs { agents: Some(MOST_AGENTS + 1), ..args() },
@@ -137,6 +149,7 @@ mod tests {
             RegionArgs { changes: Some(0), ..args() },
             RegionArgs { gateways: Some(0), ..args() },
             RegionArgs { gateways: Some(MOST_GATEWAYS + 1), ..args() },
+            RegionArgs { agents: Some(20), gateways: Some(10), ..args() },
             RegionArgs { idle: Some(0), ..args() },
         ] {
             assert!(RegionOptions::of(&refused).is_err(), "{refused:?}");

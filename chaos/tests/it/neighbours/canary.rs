@@ -2,37 +2,33 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
-use tokio::{sync::watch, task::JoinHandle, time::sleep};
+use anyhow::{Context, Result};
+use tokio::{sync::watch, time::sleep};
 
 /// How long each sleep is: far less than the lateness that matters.
 const NAP: Duration = Duration::from_millis(10);
 
-/// A task that sleeps again and again. It waits for nothing but a processor.
-pub(super) struct Canary {
-    stop: watch::Sender<bool>,
-    task: JoinHandle<Duration>,
+/// Does this work, and has a canary beside it: a task that only sleeps. What the work came to, and how late the latest sleep ended. An error
+/// of the work says that, too.
+///
+/// The canary waits for a processor, and for one of the threads that the clients of this test share. Processes that compute may wait longer:
+/// the scheduler prefers those that slept.
+pub(super) async fn beside<T>(work: impl Future<Output = Result<T>>) -> Result<(T, Duration)> {
+    let (stop, stopped) = watch::channel(false);
+    let canary = tokio::spawn(naps(stopped));
+    let outcome = work.await;
+    stop.send_replace(true);
+    let lateness = canary.await?;
+    let done = outcome.with_context(|| format!("a task that only sleeps woke {lateness:?} late at most"))?;
+    Ok((done, lateness))
 }
 
-impl Canary {
-    /// Sleeps until it is stopped.
-    pub(super) fn start() -> Self {
-        let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(async move {
-            let mut latest = Duration::ZERO;
-            while !*stopped.borrow() {
-                let began = Instant::now();
-                sleep(NAP).await;
-                latest = latest.max(began.elapsed().saturating_sub(NAP));
-            }
-            latest
-        });
-        Self { stop, task }
+async fn naps(stopped: watch::Receiver<bool>) -> Duration {
+    let mut latest = Duration::ZERO;
+    while !*stopped.borrow() {
+        let began = Instant::now();
+        sleep(NAP).await;
+        latest = latest.max(began.elapsed().saturating_sub(NAP));
     }
-
-    /// How late the latest sleep ended.
-    pub(super) async fn stop(self) -> Result<Duration> {
-        self.stop.send_replace(true);
-        Ok(self.task.await?)
-    }
+    latest
 }

@@ -10,7 +10,7 @@ use tokio::{
     time::{sleep, sleep_until},
 };
 
-use super::{SOON, Source, canary::Canary};
+use super::{SOON, Source, canary, status};
 use crate::say;
 
 /// Rounds of changes at most: see [`Verdict`].
@@ -21,8 +21,14 @@ const CHANGES: usize = 200;
 const CHANGE_EVERY: Duration = Duration::from_millis(65);
 /// How soon the slowest gateway serves 99 of 100 changes, and answers no more by what they took back.
 const SERVED_WITHIN: Duration = Duration::from_secs(1);
-/// The canary wakes so late only where processes wait for a processor. A change waits for one at the agent that publishes, at the other
-/// agent, at its gateway and at the client, and several times at some: ten such waits are the whole bound.
+/// How often a change waits for a processor: at the agent that publishes, at the other agent, at its gateway and at the client, and several
+/// times at some. The canary measures how long such a wait is. A round may exceed the bound by so many of them: then Hanse is not slow, the
+/// machine is.
+const WAITS: u32 = 10;
+/// The most that a round may take on any machine: less than a context lives, which is [`ROUTES`] times [`CHANGE_EVERY`]. A gateway that is
+/// later than that skips contexts.
+const LATEST: Duration = Duration::from_secs(4);
+/// A canary that wakes so late has seen a busy machine: [`WAITS`] such waits are the whole bound.
 const LATE: Duration = Duration::from_millis(100);
 /// Routes at a time. A change gives one of them another context, so a context is served for about four seconds.
 const ROUTES: usize = 64;
@@ -32,24 +38,30 @@ const POLL: Duration = Duration::from_millis(8);
 /// What becomes of a round.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
-    /// The bound was kept.
+    /// The bound was kept, as far as the machine let Hanse keep it.
     Kept,
-    /// The bound was broken while the machine was late. Whether Hanse was slow cannot be told, so there is another round.
+    /// The round took longer than that, on a busy machine. The canary may not have seen the longest waits, so there is another round. When
+    /// all rounds are so, the test fails.
     ///
     /// A round is not repeated for any other reason. A gateway that is slow now and then would keep the bound in one of several rounds.
     Unknown,
-    /// The bound was broken, and the machine was not late.
+    /// The round took longer, and the machine was quiet.
     Broken,
 }
 
 impl Verdict {
     fn of(p99: Duration, lateness: Duration) -> Self {
-        match (p99 <= SERVED_WITHIN, lateness >= LATE) {
+        match (p99 <= allowed(lateness), lateness >= LATE) {
             (true, _) => Self::Kept,
             (false, true) => Self::Unknown,
             (false, false) => Self::Broken,
         }
     }
+}
+
+/// How long a round may take on a machine that is so late.
+fn allowed(lateness: Duration) -> Duration {
+    (SERVED_WITHIN + WAITS * lateness).min(LATEST)
 }
 
 /// What a change does to a context.
@@ -87,30 +99,33 @@ fn context(change: usize) -> String {
     format!("/pods-{change}")
 }
 
-/// Makes the changes in this term, and holds every gateway to the bound. The context of the last one.
+/// Makes the changes in this term, and holds every gateway to the bound. The contexts that they brought: the source wishes for the last
+/// [`ROUTES`] of them.
 pub(super) async fn are_served(
     world: &World,
     source: &Source,
     term: u64,
     gateways: &[&str],
-) -> Result<String> {
+) -> Result<Vec<String>> {
+    let mut rounds = Vec::new();
     for round in 0..ROUNDS {
         let first = round * CHANGES;
-        let canary = Canary::start();
-        let Round { p99, lived } = one_round(world, source, term, gateways, first).await?;
-        let lateness = canary.stop().await?;
-        match Verdict::of(p99, lateness) {
+        let (Round { p99, lived }, lateness) =
+            canary::beside(one_round(world, source, term, gateways, first)).await?;
+        let verdict = Verdict::of(p99, lateness);
+        rounds.push(format!("{p99:?}, {:?} allowed: a canary was {lateness:?} late", allowed(lateness)));
+        say(format!("{verdict:?}: {}", rounds[round]));
+        match verdict {
             Verdict::Kept => {
-                stay(world, gateways, first + CHANGES, lived + SERVED_WITHIN).await?;
-                return Ok(context(first + CHANGES - 1));
+                let all = first + CHANGES;
+                canary::beside(stay(world, gateways, all, lived + SERVED_WITHIN)).await?;
+                return Ok((0..all).map(context).collect());
             }
-            Verdict::Unknown => say(format!("{p99:?} while the machine was {lateness:?} late: once more")),
-            Verdict::Broken => bail!(
-                "the slowest gateway follows 99 of 100 changes after {p99:?}, and the machine was {lateness:?} late at most"
-            ),
+            Verdict::Unknown => {}
+            Verdict::Broken => break,
         }
     }
-    bail!("the machine was late in each of {ROUNDS} rounds: this test needs one that is less busy")
+    bail!("the slowest gateway follows 99 of 100 changes after: {}", rounds.join("; "))
 }
 
 /// What was measured in a round.
@@ -181,7 +196,7 @@ fn by_the_slowest(gateways: Vec<Vec<Duration>>) -> Vec<Duration> {
     slowest
 }
 
-/// How long each change took until this gateway answered by it.
+/// How long each change took until this gateway answered by it; [`SOON`]: it did not.
 async fn follows(
     client: Client,
     gateway: String,
@@ -193,8 +208,13 @@ async fn follows(
     for change in does.first()..CHANGES {
         let at = written.wait_for(|times| times.len() > change).await?[change];
         let url = format!("{gateway}{}/now", context(first + does.brought_by(change)));
-        while client.get(&url, &[]).await?.status != does.answer() {
-            ensure!(at.elapsed() < SOON, "{url} does not answer {} after {SOON:?}", does.answer());
+        while !client.get(&url, &[]).await.is_ok_and(|answer| answer.status == does.answer()) {
+            if at.elapsed() >= SOON {
+                say(format!("{url} does not answer {} after {SOON:?}", does.answer()));
+                // The gateway follows no more, or so late that it skips contexts. The changes after this one are judged like it.
+                took.resize(CHANGES - does.first(), SOON);
+                return Ok(took);
+            }
             sleep(POLL).await;
         }
         took.push(at.elapsed());
@@ -213,7 +233,7 @@ async fn stay(world: &World, gateways: &[&str], changes: usize, lasting: Duratio
             for change in 0..changes {
                 let wanted = if change < taken_back { 404 } else { 200 };
                 let url = format!("{}{}/now", world.url(gateway)?, context(change));
-                let status = world.client().get(&url, &[]).await?.status;
+                let status = status(world.client(), &url).await?;
                 ensure!(status == wanted, "{url} answers {status} and not {wanted}");
             }
         }
@@ -240,13 +260,22 @@ fn one_slow_gateway_is_not_hidden_by_the_others() {
 
 #[test]
 fn a_slow_round_is_excused_by_a_late_machine_only() {
-    let (quiet, slow) = (Duration::from_millis(5), SERVED_WITHIN + Duration::from_millis(1));
+    assert!(SERVED_WITHIN < LATEST && LATEST < CHANGE_EVERY * ROUTES as u32 && LATEST < SOON);
     for (p99, lateness, verdict) in [
-        (SERVED_WITHIN, quiet, Verdict::Kept),
-        (SERVED_WITHIN, LATE, Verdict::Kept),
-        (slow, quiet, Verdict::Broken),
-        (slow, LATE, Verdict::Unknown),
+        (1_000, 0, Verdict::Kept),
+        (1_001, 0, Verdict::Broken),
+        (1_050, 5, Verdict::Kept),
+        (1_051, 5, Verdict::Broken),
+        (1_990, 99, Verdict::Kept),
+        (1_991, 99, Verdict::Broken),
+        (1_100, 342, Verdict::Kept),
+        (2_730, 310, Verdict::Kept),
+        (3_000, 100, Verdict::Unknown),
+        (4_000, 500, Verdict::Kept),
+        (4_500, 500, Verdict::Unknown),
+        (20_000, 5_000, Verdict::Unknown),
     ] {
-        assert_eq!(Verdict::of(p99, lateness), verdict, "{p99:?} {lateness:?}");
+        let of = Verdict::of(Duration::from_millis(p99), Duration::from_millis(lateness));
+        assert_eq!(of, verdict, "{p99} ms, {lateness} ms late");
     }
 }
