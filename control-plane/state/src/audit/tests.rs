@@ -558,7 +558,7 @@ fn version_1_makes_these_entries() {
          {{kind: DnsZone, name: gslb, spec: {{origin: gslb.example, nameServers: [{{name: ns.example}}], contact: dns@example.com}}}}\n---\n\
          {{kind: GlobalHost, name: orders, spec: {{host: orders.gslb.example, zone: gslb, environment: sandbox}}}}\n---\n\
          {{kind: FailoverPlan, name: orders, spec: {{hosts: [orders], active: eu-west, standby: [us-east]}}}}\n---\n\
-         {{kind: Failover, name: orders, spec: {{serving: [{{region: us-east, percent: 100}}], steps: [100], step: 1, stepEvery: 30s, reason: r}}}}\n---\n\
+         {{kind: Failover, name: orders, spec: {{serving: [{{region: us-east, percent: 100}}], to: us-east, steps: [100], step: 0, stepEvery: 30s, reason: r}}}}\n---\n\
          {{kind: Drain, name: eu-west, spec: {{reason: r}}}}\n---\n\
          {{kind: Drill, name: orders-1, spec: {{plan: orders, phase: done, reason: r}}}}\n---\n\
          {{kind: Region, name: north, spec: {{location: {{latitude: 53.349805, longitude: -6.26031}}}}}}"
