@@ -539,7 +539,7 @@ fn a_decision_is_written_by_handlers_and_has_no_protection() {
     );
     let seal = || Seal { state: &world.state, by: &Masks };
     let version = world.state.version();
-    let mut admitted = |changes: Vec<crate::Change>, writer| {
+    let admitted = |changes: Vec<crate::Change>, writer| {
         let command = world.clone().command(CommandBody::Apply(changes), None);
         #[expect(clippy::disallowed_methods, reason = "as the node that is asked does it")]
         admit(command, version, writer, seal()).map(|admitted| admitted.into_command())
