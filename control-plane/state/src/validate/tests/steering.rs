@@ -390,7 +390,7 @@ fn a_drain_leaves_every_host_a_region() {
             .replace("production", "lone"),
         "GlobalHost x: spec.environment: Environment lone does not exist",
     );
-    let other = DRAIN.replace("eu-west", "us-east");
+    let other = DRAIN.replace("eu-west", "us-east").replace("maintenance", "maintenance, forced: f");
     drained.check(&other, "Drain us-east: no region would serve orders.gslb.example.com (GlobalHost orders)");
     // Without a plan, each region of the Environment serves.
     let free = World::with_orders().with(ZONE).with(HOST).with(DRAIN);
@@ -526,7 +526,7 @@ fn there_are_not_too_many_zones() {
     World::new().clone().put(&many[..64].join("\n---\n"));
     World::new().check(
         &many.join("\n---\n"),
-        "there would be 65 DnsZones, more than 64 (keep more hosts in one zone)",
+        "DnsZone z0: there would be 65 DnsZones, more than 64 (keep more hosts in one zone)",
     );
 }
 

@@ -50,7 +50,8 @@ fn a_guarded_plan_its_failover_and_its_drills_need_a_second_owner() {
         needs_approval(world.by("ann", CommandBody::Apply(changes(&change))));
         needs_approval(by_node(&mut world, &change));
     }
-    needs_approval(world.by("ann", CommandBody::Apply(vec![delete("FailoverPlan orders", false)])));
+    let gone = vec![delete("FailoverPlan orders", false), delete("GlobalHost orders", false)];
+    needs_approval(world.by("ann", CommandBody::Apply(gone)));
     let number = world.propose("ann", changes(&failover(TEN, "step: 0, reason: r")));
     let proposal = world.state.proposal(number).unwrap();
     assert_eq!((&proposal.environments, &proposal.plans), (&vec![], &vec![name("orders")]));
@@ -97,7 +98,7 @@ fn a_node_goes_on_with_what_two_owners_decided_and_begins_nothing() {
     let of_drill = |percents: &str, step: u32| {
         failover(percents, &format!("step: {step}, reason: drill, drill: orders-1"))
     };
-    needs_approval(by_node(&mut world, &of_drill(TEN, 0)));
+    by_node(&mut world, &of_drill(TEN, 0)).unwrap_err();
     let number = world.propose("ann", changes(&drill("preflight")));
     world.approve("bob", number).unwrap();
     by_node(&mut world, &of_drill(TEN, 0)).unwrap();
