@@ -143,10 +143,9 @@ pub(crate) fn without_address(environment: &EnvironmentSpec) -> Vec<&Name> {
 
 /// The regions of an Environment that lack addresses of a family which others have: `IPv4` or `IPv6`.
 pub(crate) fn without_family(environment: &EnvironmentSpec) -> Vec<(&Name, &'static str)> {
-    let families: [(&str, fn(&IpAddr) -> bool); 2] = [("IPv4", IpAddr::is_ipv4), ("IPv6", IpAddr::is_ipv6)];
     let mut lacking = Vec::new();
-    for (family, is_of) in families {
-        let has = |addresses: &Vec<IpAddr>| addresses.iter().any(is_of);
+    for family in ["IPv4", "IPv6"] {
+        let has = |addresses: &Vec<IpAddr>| addresses.iter().any(|one| one.is_ipv4() == (family == "IPv4"));
         if environment.addresses.values().any(has) {
             let without = environment.addresses.iter().filter(|(_, addresses)| !has(addresses));
             lacking.extend(without.map(|(region, _)| (region, family)));
