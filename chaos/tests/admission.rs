@@ -6,7 +6,7 @@ use hanse_gateway::table::{ConnectProfiles, index::ScopeIndex};
 use hanse_management::manifest::{parse_json, parse_yaml};
 use hanse_state::{
     Change, Command, CommandBody, Outcome, State, Version,
-    admission::{Admitted, Seal, admit},
+    admission::{Admitted, Seal, Writer, admit},
     port::NoSecrets,
     projection::{AsSealed, from_scratch},
 };
@@ -162,7 +162,7 @@ fn judged(changes: Vec<Change>) -> Option<Admitted> {
         origin: hanse_state::Origin::default(),
         body: CommandBody::Apply(changes),
     };
-    admit(command, Version::KNOWN, Seal { state: &State::default(), by: &NoSecrets }).ok()
+    admit(command, Version::KNOWN, Writer::Operator, Seal { state: &State::default(), by: &NoSecrets }).ok()
 }
 
 /// The resources that a gateway quarantines, of all scopes of a state.

@@ -33,7 +33,10 @@ const EDGES: [(&str, &[&str]); 22] = [
         "hanse-node",
         &["hanse-topology", "hanse-proto", "hanse-identity", "hanse-process", "hanse-link", "hanse-local"],
     ),
-    ("hanse-state", &["hanse-topology", "hanse-proto", "hanse-runtime", "hanse-management"]),
+    (
+        "hanse-state",
+        &["hanse-topology", "hanse-proto", "hanse-runtime", "hanse-management", "hanse-steering"],
+    ),
     (
         "hanse-raft",
         &[

@@ -217,7 +217,7 @@ mod tests {
     fn a_proposal_is_shown_with_all_that_it_does() {
         let expected = "proposal 7 of ann (token ann-ci) at 2026-01-01T00:00:00Z\n\
              reason: release\\u{1b} 42\n\
-             concerns: production\n\
+             concerns: Environment production\n\
              expires: 2026-01-02T00:00:00Z\n\
              force-grants: Bindings may lose requests to a HostGrant of another Organization\n\
              \n\
@@ -251,7 +251,7 @@ mod tests {
         let table = listed(&proposals, Output::Table);
         let row = table.lines().nth(1).unwrap();
         let words: Vec<&str> = row.split_whitespace().collect();
-        assert_eq!(words[..4], ["7", "ann", "2026-01-02T00:00:00Z", "production"], "{table}");
+        assert_eq!(words[..4], ["7", "ann", "2026-01-02T00:00:00Z", "Environment"], "{table}");
         assert!(
             row.ends_with("updated Binding shop/orders, deleted Environment production and 1 more"),
             "{table}"
@@ -265,7 +265,7 @@ mod tests {
         assert_eq!(
             waits(&proposal()),
             "nothing was changed: proposal 7 waits until 2026-01-02T00:00:00Z for a token of another owner than ann, because of \
-             production: hanse approval approve 7"
+             Environment production: hanse approval approve 7"
         );
     }
 }

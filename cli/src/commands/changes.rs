@@ -24,10 +24,11 @@ fn needed(environments: &[String], plans: &[String]) -> Option<String> {
         .then(|| format!("a second owner must approve it, because of {because}: do it with --propose REASON"))
 }
 
-/// The Environments and the FailoverPlans that need an approval. A plan is named with its kind.
+/// The Environments and the FailoverPlans that need an approval, as a refusal names them.
 pub(super) fn because(environments: &[String], plans: &[String]) -> String {
     let plans = plans.iter().map(|plan| format!("FailoverPlan {plan}"));
-    environments.iter().cloned().chain(plans).collect::<Vec<_>>().join(", ")
+    let environments = environments.iter().map(|name| format!("Environment {name}"));
+    environments.chain(plans).collect::<Vec<_>>().join(", ")
 }
 
 /// Says what was accepted although it does not hold yet.

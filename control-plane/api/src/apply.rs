@@ -7,12 +7,12 @@ use std::collections::BTreeSet;
 
 use axum::response::Response;
 use hanse_management::{
-    Problem, Revision, check,
+    Problem, Revision,
     manifest::{Expected, Request},
 };
 use hanse_state::{
     Accepted, Action, Attempt, Change, ChangeResult, CommandBody, Guarded, State,
-    admission::{Seal, Warning, admit},
+    admission::{Seal, Warning, Writer, admit},
     port::ScopeEffect,
     projection,
 };
@@ -66,7 +66,7 @@ async fn apply(mut call: Call) -> Result<Response, Rejection> {
         })?;
     let selector = selector(&call)?;
     let format = body::format(&call.headers)?;
-    let read = move |bytes: &[u8]| to_changes(request::read(format, bytes, &organization)?);
+    let read = move |bytes: &[u8]| Ok(to_changes(request::read(format, bytes, &organization)?));
     let mut changes = call.parse(read).await?;
     call.check_changes(&changes)?;
 
@@ -145,16 +145,9 @@ fn selector(call: &Call) -> Result<Option<Labels>, Problem> {
 }
 
 /// The changes that make the request true.
-fn to_changes(request: Request) -> Result<Vec<Change>, Problem> {
+fn to_changes(request: Request) -> Vec<Change> {
     let Request { resources, delete, expects } = request;
-    let mut changes = Vec::with_capacity(resources.len() + delete.len() + expects.len());
-    for manifest in resources {
-        if manifest.restored.is_none() {
-            check::check_operators(&manifest.key)?;
-        }
-        changes.push(Change::from(manifest));
-    }
-    delete.iter().try_for_each(|Expected { key, .. }| check::check_operators(key))?;
+    let mut changes: Vec<Change> = resources.into_iter().map(Change::from).collect();
     changes.extend(delete.into_iter().map(|Expected { key, revision, .. }| Change {
         key,
         action: Action::Delete { cascade: false },
@@ -165,7 +158,7 @@ fn to_changes(request: Request) -> Result<Vec<Change>, Problem> {
         action: Action::Expect { api_revision },
         if_revision: Some(revision),
     }));
-    Ok(changes)
+    changes
 }
 
 /// What changes would do.
@@ -187,7 +180,8 @@ pub(crate) async fn attempt(call: &Call, before: State, changes: Vec<Change>) ->
     let sight = call.bounds_of_sight().cloned();
     let sealing = call.api.sealing.clone();
     let tried = move || {
-        let admitted = admit(command, before.version(), Seal { state: &before, by: &*sealing })?;
+        let admitted =
+            admit(command, before.version(), Writer::Operator, Seal { state: &before, by: &*sealing })?;
         let missing = before.missing_in(&admitted.command().body);
         match before.attempt(admitted.command()) {
             Ok(Attempt { next: after, accepted, guarded }) => {

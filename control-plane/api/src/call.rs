@@ -16,7 +16,7 @@ use axum::{
 use hanse_management::{Kind, Problem, ProblemName, ResourceKey, Revision, Spec};
 use hanse_state::{
     Accepted, Change, Command, CommandBody, Origin, Outcome, State,
-    admission::{Admitted, Seal, Warning, admit},
+    admission::{Admitted, Seal, Warning, Writer, admit},
     port::{Consistency, SEAL_OUTDATED},
     projection::Source,
 };
@@ -415,7 +415,7 @@ impl Call {
         let version = crate::motto::seeded(version);
         let sealing = self.api.sealing.clone();
         let judged = move || {
-            let admitted = admit(command, version, Seal { state: &before, by: &*sealing })?;
+            let admitted = admit(command, version, Writer::Operator, Seal { state: &before, by: &*sealing })?;
             let missing = before.missing_in(&admitted.command().body);
             Ok::<_, Problem>((admitted, missing))
         };
@@ -448,7 +448,13 @@ impl Call {
         let command = self.command_of(body, self.idempotency_key()?);
         let version = self.api.replicated.version_for(&command).await?;
         let state = self.api.replicated.current();
-        self.replicate(admit(command, version, Seal { state: &state, by: &*self.api.sealing })?).await
+        self.replicate(admit(
+            command,
+            version,
+            Writer::Operator,
+            Seal { state: &state, by: &*self.api.sealing },
+        )?)
+        .await
     }
 
     async fn replicate(&self, admitted: Admitted) -> Result<Accepted, Problem> {

@@ -42,6 +42,15 @@ pub struct Admitted {
     warnings: Vec<Warning>,
 }
 
+/// Who writes the changes of a command, and so which kinds it may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writer {
+    /// An operator, whose changes are carried out as they were sent. Decisions come with a dump only.
+    Operator,
+    /// Code of a control node that decides: a command about failover, or a reconciler.
+    Handler,
+}
+
 /// Something that is accepted although it does not hold yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
@@ -84,8 +93,14 @@ impl Admitted {
 }
 
 /// Judges `command`, to be proposed while `version` is in force. What is refused here may not be proposed. Values that have several
-/// spellings, such as URLs, are proposed in their one form. Secrets are proposed sealed by `seal`.
-pub fn admit(mut command: Command, version: Version, seal: Seal<'_>) -> Result<Admitted, Problem> {
+/// spellings, such as URLs, are proposed in their one form. Secrets are proposed sealed by `seal`. `writer`: who wrote the changes.
+pub fn admit(
+    mut command: Command,
+    version: Version,
+    writer: Writer,
+    seal: Seal<'_>,
+) -> Result<Admitted, Problem> {
+    check_writer(command.body.changes(), writer)?;
     let warnings = judge_body(&mut command.body, version)?;
     if seal::run(&mut command, seal)? {
         // Sealed, data is longer.
@@ -106,6 +121,15 @@ pub fn admit_again(changes: &[Change], version: Version) -> Result<Vec<Warning>,
     judge_body(&mut body, version)
 }
 
+/// Operators write no decision, by whatever way it comes. A dump may have one: who restores it is in the audit log.
+fn check_writer(changes: &[Change], writer: Writer) -> Result<(), Problem> {
+    changes.iter().try_for_each(|change| match (&change.action, writer) {
+        (Action::Put { .. } | Action::Delete { .. }, Writer::Operator) => check::check_operators(&change.key),
+        (Action::Put { .. } | Action::Delete { .. }, Writer::Handler)
+        | (Action::Restore { .. } | Action::Expect { .. }, _) => Ok(()),
+    })
+}
+
 #[expect(clippy::disallowed_methods, reason = "the command is not proposed yet")]
 fn judge_body(body: &mut CommandBody, version: Version) -> Result<Vec<Warning>, Problem> {
     check_version(body, version)?;
@@ -120,10 +144,14 @@ fn judge_body(body: &mut CommandBody, version: Version) -> Result<Vec<Warning>, 
         if let Action::Put { spec, .. } | Action::Restore { spec, .. } = &mut change.action {
             spec.normalize();
         }
+        if let Action::Restore { spec: Spec::Drill(drill), .. } = &mut change.action {
+            drill.restore();
+        }
     }
     // As it will be stored: percent-encoded, a URL may be three times as long.
     limits::check_command(changes)?;
     for change in changes {
+        check::check_protected(&change.key, change.action.protects())?;
         let restored = match &change.action {
             Action::Restore { restored, .. } => restored.check(&change.key).map(|()| true)?,
             Action::Put { .. } | Action::Delete { .. } | Action::Expect { .. } => false,

@@ -334,6 +334,15 @@ impl Action {
         }
     }
 
+    /// Whether it protects what it writes.
+    pub(crate) fn protects(&self) -> bool {
+        match self {
+            Self::Put { protected, .. } => *protected == Some(true),
+            Self::Restore { protected, .. } => *protected,
+            Self::Delete { .. } | Self::Expect { .. } => false,
+        }
+    }
+
     /// The same, to be written.
     pub(crate) fn spec_mut(&mut self) -> Option<&mut Spec> {
         match self {

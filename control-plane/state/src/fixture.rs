@@ -11,7 +11,7 @@ use hanse_topology::Name;
 
 use crate::{
     Accepted, Action, Change, Command, CommandBody, Outcome, Resource, State,
-    admission::{Seal, admit},
+    admission::{Seal, Writer, admit},
 };
 
 pub(crate) use self::seal::Masks;
@@ -129,7 +129,7 @@ impl World {
         let command = self.command(body, key);
         let before = self.state.clone();
         let seal = Seal { state: &self.state, by: &Masks };
-        let outcome = match admit(command, self.state.version(), seal) {
+        let outcome = match admit(command, self.state.version(), Writer::Handler, seal) {
             Ok(admitted) => self.state.apply(admitted.command()),
             Err(problem) => Outcome::Rejected(problem),
         };

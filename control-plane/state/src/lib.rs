@@ -17,6 +17,7 @@ pub mod admission;
 mod apply;
 mod audit;
 mod command;
+mod decision;
 mod dump;
 mod federation_key;
 #[cfg(test)]

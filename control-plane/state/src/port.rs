@@ -12,7 +12,7 @@ use hanse_topology::{Name, ScopeId};
 pub use self::sealing::{NoSecrets, SEAL_OUTDATED, Sealing, ToSeal};
 use crate::{
     Command, Outcome, RecoveryKey, RootCertificate, RootId, State, Version,
-    admission::{Admitted, Seal, admit, needs_later},
+    admission::{Admitted, Seal, Writer, admit, needs_later},
     resource::rfc3339,
 };
 
@@ -46,7 +46,7 @@ pub trait Replicated: Send + Sync + 'static {
         Box::pin(async move {
             let version = self.version_for(&command).await?;
             let state = self.current();
-            match admit(command, version, Seal { state: &state, by: &NoSecrets }) {
+            match admit(command, version, Writer::Handler, Seal { state: &state, by: &NoSecrets }) {
                 Ok(admitted) => self.replicate(admitted).await,
                 Err(problem) => Ok(Outcome::Rejected(problem)),
             }

@@ -34,7 +34,7 @@ pub(crate) use bound::exceptions;
 pub(crate) use claims::claims_of;
 pub(crate) use egress::DeniedEndpoints;
 pub(crate) use hosts::{HostSet, below, reversed, wider};
-pub(crate) use steering::{STEERING, without_address};
+pub(crate) use steering::{STEERING, without_address, without_family};
 
 /// The state at one revision. Cloning is O(1) and shares structure, so a copy serves as snapshot, dry run or stale read.
 #[derive(Debug, Clone, PartialEq)]

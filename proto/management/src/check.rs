@@ -66,6 +66,17 @@ pub fn check_operators(key: &ResourceKey) -> Verdict {
     }
 }
 
+/// What the control plane writes is not protected: operators could not take the protection away again.
+pub fn check_protected(key: &ResourceKey, protected: bool) -> Verdict {
+    if !protected || key.kind.is_writable() {
+        return Ok(());
+    }
+    let detail = format!("{key} is written by the control plane, and has no protection of its own");
+    Err(Problem::new(ProblemName::Invalid, detail)
+        .at(format!("{key}: protected"))
+        .remedy("leave it out: protect what it is about"))
+}
+
 fn made(key: &ResourceKey) -> Problem {
     let remedy = match key.kind.written() {
         Written::ByHandlers => "leave it out: no manifest decides about failover",

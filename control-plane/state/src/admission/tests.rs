@@ -35,7 +35,7 @@ fn admit_body(version: Version, body: CommandBody) -> Result<Admitted, Problem> 
         body,
     };
     let without_keys = State::default();
-    admit(command, version, Seal { state: &without_keys, by: &NoSecrets })
+    admit(command, version, Writer::Handler, Seal { state: &without_keys, by: &NoSecrets })
 }
 
 #[track_caller]

@@ -4,7 +4,8 @@ mod effects;
 mod owner;
 mod room;
 
-use hanse_management::{Duration, Problem, ProblemName, kinds::ApprovalSpec};
+use hanse_management::{Duration, Kind, Problem, ProblemName, kinds::ApprovalSpec};
+use hanse_steering::{MAX_AGE, rules::OLD_READINESS};
 use hanse_topology::Name;
 
 use super::{Effects, actor, resources};
@@ -120,7 +121,30 @@ fn make(
         actor::check_within(organization, &effects)?;
     }
     effects::check_same(before, next, proposal, &effects)?;
+    check_readiness(before, next, proposal)?;
     Ok(effects)
+}
+
+/// A Failover that leads clients elsewhere rests on a readiness that was judged just before it was proposed, and is refused when that is
+/// too old. A freeze and its end lead nobody elsewhere.
+fn check_readiness(before: &State, next: &State, proposal: &Proposal) -> Result<(), Problem> {
+    let age = Duration::from_millis(next.time_ms.saturating_sub(proposal.time_ms));
+    if u128::from(age.as_millis()) <= MAX_AGE.as_millis() {
+        return Ok(());
+    }
+    let moves = |change: &&Change| {
+        let plan = &change.key.name;
+        change.key.kind == Kind::Failover && before.shares_of(plan) != next.shares_of(plan)
+    };
+    let Some(moved) = proposal.changes.iter().find(moves) else { return Ok(()) };
+    let detail = format!(
+        "{OLD_READINESS}: the readiness that {} rests on was judged {age} ago, and counts for {}s",
+        moved.key,
+        MAX_AGE.as_secs()
+    );
+    Err(Problem::new(ProblemName::Stale, detail)
+        .at(moved.key.to_string())
+        .remedy("have it proposed again, and approve it within this time: a proposal judges the region anew"))
 }
 
 /// Drops a proposal: its owner withdraws it, or another one that could approve it decides against it.

@@ -1,6 +1,9 @@
 //! Where clients of GlobalHosts are sent, as far as it is decided; and what of it is accepted although it does not hold.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use hanse_management::{
     Claim, Kind, ResourceKey, Spec,
@@ -9,7 +12,7 @@ use hanse_management::{
     },
 };
 use hanse_runtime::{Context, HostPattern};
-use hanse_topology::Name;
+use hanse_topology::{Name, WHOLE_PERCENT};
 
 use super::{
     State,
@@ -52,6 +55,17 @@ impl State {
     pub(crate) fn failover(&self, plan: &Name) -> Option<&FailoverSpec> {
         let key = ResourceKey::global(Kind::Failover, plan.clone());
         if let Spec::Failover(spec) = &self.get(&key)?.spec { Some(spec) } else { None }
+    }
+
+    /// The percents of the clients of a plan's hosts by region: as its Failover says, or all in its active region.
+    pub(crate) fn shares_of(&self, plan: &Name) -> BTreeMap<Name, u8> {
+        match (self.failover(plan), self.failover_plan(plan)) {
+            (Some(failover), _) => {
+                failover.serving.iter().map(|one| (one.region.clone(), one.percent)).collect()
+            }
+            (None, Some(spec)) => BTreeMap::from([(spec.active.clone(), WHOLE_PERCENT)]),
+            (None, None) => BTreeMap::new(),
+        }
     }
 
     /// The Drill of that name.
@@ -139,6 +153,14 @@ impl State {
                 ),
             );
         }
+        for (region, family) in without_family(environment) {
+            tell(
+                "environment",
+                format!(
+                    "Environment {name} has no {family} address for {region}, and other regions have one"
+                ),
+            );
+        }
         if self.owner_of_host(spec).is_none() {
             let host = &spec.host;
             tell(
@@ -153,4 +175,17 @@ impl State {
 /// The regions of an Environment that it has no address for.
 pub(crate) fn without_address(environment: &EnvironmentSpec) -> Vec<&Name> {
     environment.regions.iter().filter(|region| !environment.addresses.contains_key(*region)).collect()
+}
+
+/// The regions of an Environment that lack addresses of a family which others have: `IPv4` or `IPv6`.
+pub(crate) fn without_family(environment: &EnvironmentSpec) -> Vec<(&Name, &'static str)> {
+    let mut lacking = Vec::new();
+    for family in ["IPv4", "IPv6"] {
+        let has = |addresses: &Vec<IpAddr>| addresses.iter().any(|one| one.is_ipv4() == (family == "IPv4"));
+        if environment.addresses.values().any(has) {
+            let without = environment.addresses.iter().filter(|(_, addresses)| !has(addresses));
+            lacking.extend(without.map(|(region, _)| (region, family)));
+        }
+    }
+    lacking
 }

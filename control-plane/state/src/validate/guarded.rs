@@ -5,12 +5,19 @@
 //! what that Binding serves. For example, a new Upstream address of a Binding changes what the Binding serves.
 //!
 //! A FailoverPlan is guarded while it has `approval`, by the state before the change. A change concerns it if it changes the plan itself,
-//! its Failover, or one of its Drills. What follows from a decision that two owners made needs no third one: the next step of a Failover,
-//! and the course of a Drill.
+//! its Failover, or one of its Drills, or if it begins or ends the Drain of a region that has clients of it. A FailoverPlan also concerns
+//! the Environment of its hosts, as a GlobalHost does.
+//!
+//! What follows from a decision that two owners made needs no third one, if a control node does it by itself. It is four things: the next
+//! step of the present Failover, a later phase of a Drill that runs, a Failover of a Drill that runs, and a new Drill by the schedule of a
+//! guarded plan: who changes that schedule needs a second owner.
 
 use std::collections::BTreeSet;
 
-use hanse_management::{Kind, ResourceKey, Spec};
+use hanse_management::{
+    Kind, ResourceKey, Spec,
+    kinds::{DrillPhase, DrillSpec, FailoverSpec},
+};
 use hanse_topology::Name;
 
 use crate::{Resource, State};
@@ -86,35 +93,58 @@ pub(crate) fn concerned(
 fn plans(before: &State, next: &State, affected: &BTreeSet<ResourceKey>, author: Author) -> BTreeSet<Name> {
     let is_guarded = |plan: &Name| before.failover_plan(plan).is_some_and(|spec| spec.approval);
     let decided = affected.iter().filter(|key| !(author == Author::Node && follows(before, next, key)));
-    let of = decided.filter_map(|key| plan_of(before, next, key));
-    of.filter(|plan| is_guarded(plan)).cloned().collect()
+    decided.flat_map(|key| plans_of(before, next, key)).filter(is_guarded).collect()
 }
 
-/// The FailoverPlan that a resource is, or is a decision about.
-fn plan_of<'a>(before: &'a State, next: &'a State, key: &'a ResourceKey) -> Option<&'a Name> {
+/// The FailoverPlans that a resource is, or is a decision about.
+fn plans_of(before: &State, next: &State, key: &ResourceKey) -> Vec<Name> {
     match key.kind {
-        Kind::FailoverPlan | Kind::Failover => Some(&key.name),
+        Kind::FailoverPlan | Kind::Failover => vec![key.name.clone()],
         Kind::Drill => {
-            [before, next].into_iter().find_map(|state| state.drill(&key.name)).map(|drill| &drill.plan)
+            let drill = [before, next].into_iter().find_map(|state| state.drill(&key.name));
+            drill.map(|drill| drill.plan.clone()).into_iter().collect()
         }
-        // No other kind is about a plan.
-        _other => None,
+        Kind::Drain if before.is_drained(&key.name) != next.is_drained(&key.name) => {
+            let all = before.list(Kind::FailoverPlan, None).map(|plan| &plan.key.name);
+            all.filter(|plan| before.shares_of(plan).contains_key(&key.name)).cloned().collect()
+        }
+        // No other kind is about a plan, and a Drain with another reason leaves its clients where they are.
+        _other => Vec::new(),
     }
 }
 
-/// Whether a change follows from what was decided before: the next step of a Failover, what a Drill that runs decides, and the course of
-/// a Drill that is there.
+/// Whether a change follows from what was decided before, so that a control node may make it by itself.
 fn follows(before: &State, next: &State, key: &ResourceKey) -> bool {
     match key.kind {
         Kind::Failover => next.failover(&key.name).is_some_and(|is| {
-            let is_next_step = before.failover(&key.name).is_some_and(|was| is.continues(was));
-            let drill = is.drill.as_ref().and_then(|drill| before.drill(drill));
-            is_next_step || drill.is_some_and(|drill| drill.runs() && drill.plan == key.name)
+            let was = before.failover(&key.name);
+            was.is_some_and(|was| is.continues(was)) || is_of_drill(before, &key.name, was, is)
         }),
-        Kind::Drill => before.drill(&key.name).is_some(),
+        Kind::Drill => next.drill(&key.name).is_some_and(|is| match before.drill(&key.name) {
+            Some(was) => is.continues(was),
+            None => is_scheduled(before, is),
+        }),
         // Nodes decide about no other kind.
         _other => false,
     }
+}
+
+/// Whether a Drill that runs decided a Failover. It waits for the end of a freeze, and neither begins nor ends one.
+fn is_of_drill(before: &State, plan: &Name, was: Option<&FailoverSpec>, is: &FailoverSpec) -> bool {
+    let drill = is.drill.as_ref().and_then(|drill| before.drill(drill));
+    let is_frozen = is.frozen.is_some() || was.is_some_and(|was| was.frozen.is_some());
+    drill.is_some_and(|drill| drill.runs() && drill.plan == *plan) && !is_frozen
+}
+
+/// Whether a new Drill is one of its plan's schedule. No other Drill of the plan may run.
+fn is_scheduled(before: &State, drill: &DrillSpec) -> bool {
+    let is_planned = before.failover_plan(&drill.plan).is_some_and(|plan| plan.drill.is_some());
+    let is_begun = drill.scheduled && drill.phase == DrillPhase::Preflight && drill.report.is_none();
+    let runs = |other: &Resource| match &other.spec {
+        Spec::Drill(other) => other.plan == drill.plan && other.runs(),
+        _not_listed => false,
+    };
+    is_planned && is_begun && !before.list(Kind::Drill, None).any(|other| runs(other))
 }
 
 /// The guarded Environments.
@@ -148,6 +178,13 @@ impl<'a> Guards<'a> {
             }
             Kind::GlobalHost => {
                 let specs = sides.into_iter().filter_map(|state| state.global_host(&key.name));
+                guarded(specs.map(|spec| &spec.environment).collect())
+            }
+            Kind::FailoverPlan => {
+                let specs = sides.into_iter().flat_map(|state| {
+                    let plan = state.failover_plan(&key.name);
+                    plan.into_iter().flat_map(|plan| &plan.hosts).filter_map(|host| state.global_host(host))
+                });
                 guarded(specs.map(|spec| &spec.environment).collect())
             }
             Kind::Binding => {

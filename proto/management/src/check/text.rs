@@ -12,15 +12,16 @@ const MAX_TIMEOUT: Duration = Duration::from_millis(60 * 60 * 1000);
 
 /// A line of text for people.
 pub(crate) fn check_line(field: &str, text: &str) -> Verdict {
+    check_line_of(field, text, MAX_TEXT_BYTES)
+}
+
+/// The same of another length.
+pub(crate) fn check_line_of(field: &str, text: &str, longest: usize) -> Verdict {
     if text.is_empty() {
         return Err(invalid(field, "it must not be empty", "write something, or leave the field out"));
     }
-    if text.len() > MAX_TEXT_BYTES {
-        return Err(invalid(
-            field,
-            format!("{} bytes are more than {MAX_TEXT_BYTES}", text.len()),
-            "write less",
-        ));
+    if text.len() > longest {
+        return Err(invalid(field, format!("{} bytes are more than {longest}", text.len()), "write less"));
     }
     if text.chars().any(char::is_control) {
         return Err(invalid(field, "it has control characters", "write one line of plain text"));

@@ -6,7 +6,7 @@ use std::{
 };
 
 use hanse_runtime::{MAX_NAME_SERVERS, MAX_SECONDARIES, Mailbox, is_in_zone};
-use hanse_topology::{MAX_REGIONS, Name, RegionSelector};
+use hanse_topology::{Labels, MAX_REGIONS, Name, RegionSelector};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -105,6 +105,11 @@ impl DnsZoneSpec {
     /// Whether a host is the zone's own name or lies below it.
     pub fn has(&self, host: &str) -> bool {
         is_in_zone(host, &self.origin)
+    }
+
+    /// Whether the DNS servers of a region have it.
+    pub fn is_in(&self, region: &Name, labels: &Labels) -> bool {
+        self.regions.as_ref().is_none_or(|regions| regions.picks(region, labels))
     }
 
     /// Whether other DNS servers get its answers: these know committed addresses only.
@@ -234,7 +239,7 @@ pub(super) fn check_addresses(field: &str, addresses: &[IpAddr], most: usize) ->
 
 /// An address that packets can be sent to.
 fn check_address(field: &str, address: IpAddr) -> Verdict {
-    if address.is_unspecified() || address.is_multicast() {
+    if address.is_unspecified() || address.is_multicast() || is_unreachable(address) {
         let detail = format!("{address} is the address of no host");
         return Err(invalid(field, detail, "give the address that clients connect to"));
     }
@@ -244,6 +249,14 @@ fn check_address(field: &str, address: IpAddr) -> Verdict {
         Some(four) => {
             Err(invalid(field, format!("{address} is an IPv4 address in IPv6"), format!("write {four}")))
         }
+    }
+}
+
+/// Addresses that reach nobody beyond one link: link-local ones (RFC 3927, RFC 4291) and what is reserved (RFC 1112), with the broadcast.
+fn is_unreachable(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(four) => four.is_link_local() || four.octets()[0] >= 240,
+        IpAddr::V6(six) => six.is_unicast_link_local(),
     }
 }
 

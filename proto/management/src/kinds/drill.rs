@@ -8,7 +8,7 @@ use crate::{
     Bound, Bounded, Column, Field, Kind, ManagementKind, Problem, ProblemName, Refer, ShownWith, Written,
     check::{
         Verdict, invalid,
-        text::{MAX_TEXT_BYTES, check_line},
+        text::{MAX_TEXT_BYTES, check_line, check_optional_line},
     },
 };
 
@@ -28,6 +28,10 @@ pub struct DrillSpec {
     /// Whether the plan's schedule began it. Default false: an operator did.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub scheduled: bool,
+    /// Why it ended early; absent: it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub aborted: Option<String>,
     /// The signed report, as JSON text; absent before the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -64,10 +68,26 @@ impl DrillSpec {
             DrillPhase::Done => false,
         }
     }
+
+    /// Whether it only is a later phase of `earlier`.
+    pub fn continues(&self, earlier: &Self) -> bool {
+        earlier.runs()
+            && self.phase > earlier.phase
+            && (&self.plan, &self.reason, self.scheduled)
+                == (&earlier.plan, &earlier.reason, earlier.scheduled)
+    }
+
+    /// As it is taken back from a dump. One that ran is over: nobody measured what its clients got meanwhile.
+    pub fn restore(&mut self) {
+        if self.runs() {
+            self.phase = DrillPhase::Done;
+            self.aborted = Some("it was taken back from a dump that was made while it ran".to_owned());
+        }
+    }
 }
 
 /// Whether a name is that of a drill of a plan.
-fn is_named(name: &str, plan: &str) -> bool {
+pub(super) fn is_named(name: &str, plan: &str) -> bool {
     let number = name.strip_prefix(plan).and_then(|rest| rest.strip_prefix('-'));
     number.is_some_and(|number| {
         !number.starts_with('0') && !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
@@ -82,6 +102,7 @@ impl ManagementKind for DrillSpec {
         Column::at("PLAN", "/spec/plan"),
         Column::at("PHASE", "/spec/phase"),
         Column::at("REASON", "/spec/reason"),
+        Column::at("ABORTED", "/spec/aborted"),
     ];
     const SHOWN_WITH: &'static [ShownWith] =
         &[ShownWith { kind: Kind::FailoverPlan, field: "/spec/plan", title: "Drills" }];
@@ -89,6 +110,7 @@ impl ManagementKind for DrillSpec {
     fn bounds() -> Vec<Bounded> {
         vec![
             ("DrillSpec", "reason", Bound::Text(1, MAX_TEXT_BYTES)),
+            ("DrillSpec", "aborted", Bound::Text(1, MAX_TEXT_BYTES)),
             ("DrillSpec", "report", Bound::Text(1, MAX_REPORT_BYTES)),
         ]
     }
@@ -100,6 +122,7 @@ impl ManagementKind for DrillSpec {
             return Err(Problem::new(ProblemName::Invalid, detail).at("name").remedy(remedy));
         }
         check_line("reason", &self.reason)?;
+        check_optional_line("aborted", self.aborted.as_ref())?;
         let Some(report) = &self.report else { return Ok(()) };
         if !(1..=MAX_REPORT_BYTES).contains(&report.len()) {
             let detail = format!("{} bytes are not between 1 and {MAX_REPORT_BYTES}", report.len());
@@ -134,5 +157,49 @@ mod tests {
         let long =
             format!("{{plan: a, phase: done, reason: r, report: {}}}", "x".repeat(MAX_REPORT_BYTES + 1));
         check_named(Kind::Drill, "a-1", &long, "spec.report: 131073 bytes are not between 1 and 131072");
+    }
+
+    #[test]
+    fn phases_go_forward_until_it_is_over() {
+        let drill = |phase| DrillSpec {
+            plan: Name::new("a").unwrap(),
+            phase,
+            reason: "r".into(),
+            scheduled: false,
+            aborted: None,
+            report: None,
+        };
+        let (first, hold, done) =
+            (drill(DrillPhase::Preflight), drill(DrillPhase::Hold), drill(DrillPhase::Done));
+        assert!(hold.continues(&first) && done.continues(&hold));
+        let reasoned = DrillSpec { reason: "another".into(), ..hold.clone() };
+        let scheduled = DrillSpec { scheduled: true, ..hold.clone() };
+        for (next, before) in [
+            (&first, &first),
+            (&first, &hold),
+            (&first, &done),
+            (&done, &done),
+            (&reasoned, &first),
+            (&scheduled, &first),
+        ] {
+            assert!(!next.continues(before), "{next:?} after {before:?}");
+        }
+    }
+
+    #[test]
+    fn one_that_ran_is_over_when_it_is_restored() {
+        let mut drill = DrillSpec {
+            plan: Name::new("a").unwrap(),
+            phase: DrillPhase::Hold,
+            reason: "r".into(),
+            scheduled: false,
+            aborted: None,
+            report: None,
+        };
+        drill.restore();
+        assert!(!drill.runs() && drill.aborted.is_some());
+        let once = drill.clone();
+        drill.restore();
+        assert_eq!(drill, once);
     }
 }

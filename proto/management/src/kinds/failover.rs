@@ -1,17 +1,18 @@
 //! Failover: where the hosts of a FailoverPlan are served, as it was decided.
 
-use std::collections::BTreeSet;
-
 use hanse_topology::{MAX_REGIONS, Name};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::failover_plan::check_steps;
+use super::{
+    drill::is_named,
+    failover_plan::{LONGEST_STEP, SHORTEST_STEP},
+};
 use crate::{
     Bound, Bounded, Column, Duration, Field, Kind, ManagementKind, Refer, ShownWith, Written,
     check::{
         Verdict, invalid,
-        text::{MAX_TEXT_BYTES, check_line, check_optional_line},
+        text::{self, MAX_TEXT_BYTES, check_line, check_optional_line},
     },
     column::{each, text_of},
 };
@@ -19,17 +20,23 @@ use crate::{
 /// The most rules of a record: there are six, and later versions may have more.
 const MAX_RULES: usize = 32;
 
-/// Where the hosts of the FailoverPlan of the same name are served, and why. Operators decide by commands; no manifest has one.
+/// The longest text of a rule, in bytes: a sentence that names some keys, each of them 63 characters long.
+const MAX_WHY_BYTES: usize = 1 << 10;
+
+/// Where the hosts of the FailoverPlan of the same name are served, and why. Operators decide by commands; no manifest has one. What its
+/// numbers must be together is judged by the state machine, with the code that makes decisions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct FailoverSpec {
-    /// The regions that serve, and the percent of the clients of each. Together 100.
+    /// The regions that serve, by name, and the percent of the clients of each. Together 100.
     pub serving: Vec<ServingSpec>,
-    /// The percents that have moved after each step.
-    pub steps: Vec<u32>,
-    /// How many of the steps are done, from 1 on.
+    /// The region that the clients are led to.
+    pub to: Name,
+    /// The percents that it has after each step.
+    pub steps: Vec<u8>,
+    /// The place of the present step in `steps`, from 0 on.
     pub step: u32,
-    /// The time from one step to the next.
+    /// The time from one step to the next: 1 second to 1 hour.
     #[schema(value_type = String)]
     pub step_every: Duration,
     /// Why it was decided.
@@ -58,7 +65,7 @@ pub struct ServingSpec {
     /// The region.
     pub region: Name,
     /// Its percent of the clients: 1 to 100.
-    pub percent: u32,
+    pub percent: u8,
 }
 
 /// What one rule said of a region that takes over.
@@ -90,11 +97,20 @@ pub enum ReadinessVerdict {
 }
 
 impl FailoverSpec {
-    /// Whether it only is a later step of `earlier`: the same decision, with less clients left where they were.
+    /// Whether it only is the next step of `earlier`: the same decision, which is not frozen, and no region has more clients than before
+    /// but the one that they are led to.
     pub fn continues(&self, earlier: &Self) -> bool {
         let same = Self { serving: earlier.serving.clone(), step: earlier.step, ..self.clone() };
-        let was_there = |one: &ServingSpec| earlier.serving.iter().any(|was| was.region == one.region);
-        same == *earlier && self.step > earlier.step && self.serving.iter().all(was_there)
+        let is_led = |one: &ServingSpec| one.region == self.to || one.percent <= earlier.percent(&one.region);
+        same == *earlier
+            && earlier.frozen.is_none()
+            && Some(self.step) == earlier.step.checked_add(1)
+            && self.serving.iter().all(is_led)
+    }
+
+    /// The percent of the clients that a region has.
+    pub fn percent(&self, region: &Name) -> u8 {
+        self.serving.iter().find(|one| one.region == *region).map_or(0, |one| one.percent)
     }
 }
 
@@ -121,47 +137,19 @@ impl ManagementKind for FailoverSpec {
             ("FailoverSpec", "readiness", Bound::Items(0, MAX_RULES)),
             ("ServingSpec", "percent", Bound::Number(1, 100)),
             ("ReadinessSpec", "rule", Bound::Text(1, MAX_TEXT_BYTES)),
-            ("ReadinessSpec", "why", Bound::Text(1, MAX_TEXT_BYTES)),
+            ("ReadinessSpec", "why", Bound::Text(1, MAX_WHY_BYTES)),
         ]
     }
 
-    fn check(&self, _name: &Name) -> Verdict {
-        let mut seen = BTreeSet::new();
-        for (at, ServingSpec { region, percent }) in self.serving.iter().enumerate() {
-            if !(1..=100).contains(percent) {
-                let detail = format!("{percent} is not between 1 and 100");
-                return Err(invalid(
-                    format!("serving[{at}].percent"),
-                    detail,
-                    "leave a region out that serves nobody",
-                ));
-            }
-            if !seen.insert(region) {
-                let detail = format!("{region} is there already");
-                return Err(invalid(format!("serving[{at}].region"), detail, "name it once"));
-            }
-        }
+    fn check(&self, name: &Name) -> Verdict {
         if self.serving.len() > MAX_REGIONS {
             let detail = format!("{} regions are more than {MAX_REGIONS}", self.serving.len());
             return Err(invalid("serving", detail, "leave some out"));
         }
-        let whole: u32 = self.serving.iter().map(|one| one.percent).sum();
-        if whole != 100 {
-            return Err(invalid(
-                "serving",
-                format!("the percents make {whole}, not 100"),
-                "say where all clients go",
-            ));
-        }
-        check_steps("steps", &self.steps)?;
-        let moved = usize::try_from(self.step).ok().and_then(|step| self.steps.get(step.checked_sub(1)?));
-        let Some(moved) = moved else {
-            let detail = format!("{} is not between 1 and {}", self.step, self.steps.len());
-            return Err(invalid("step", detail, "say how many steps are done"));
-        };
-        if !self.serving.iter().any(|one| one.percent == *moved) {
-            let detail = format!("no region serves the {moved} percent of step {}", self.step);
-            return Err(invalid("serving", detail, "say where the clients of the step go"));
+        text::check_span("stepEvery", self.step_every, SHORTEST_STEP..=LONGEST_STEP)?;
+        if let Some(drill) = self.drill.as_ref().filter(|drill| !is_named(drill.as_str(), name.as_str())) {
+            let detail = format!("{drill} is not the name of a Drill of FailoverPlan {name}");
+            return Err(invalid("drill", detail, format!("name one, such as {name}-1")));
         }
         check_line("reason", &self.reason)?;
         check_optional_line("forced", self.forced.as_ref())?;
@@ -172,7 +160,7 @@ impl ManagementKind for FailoverSpec {
         }
         self.readiness.iter().enumerate().try_for_each(|(at, rule)| {
             check_line(&format!("readiness[{at}].rule"), &rule.rule)?;
-            check_line(&format!("readiness[{at}].why"), &rule.why)
+            text::check_line_of(&format!("readiness[{at}].why"), &rule.why, MAX_WHY_BYTES)
         })
     }
 
@@ -187,88 +175,72 @@ impl ManagementKind for FailoverSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kinds::tests::check;
+    use crate::kinds::tests::check_named;
 
-    const AT_HALF: &str = "serving: [{region: a, percent: 50}, {region: b, percent: 50}], steps: [10, 50, 100], step: 2, stepEvery: 30s";
+    const SERVED: &str =
+        "serving: [{region: a, percent: 50}, {region: b, percent: 50}], to: b, steps: [10, 50, 100], step: 1";
 
     #[test]
-    fn percents_make_100_and_fit_the_step() {
-        check(Kind::Failover, &format!("{{{AT_HALF}, reason: r}}"), "");
-        check(
-            Kind::Failover,
-            "{serving: [{region: b, percent: 100}], steps: [100], step: 1, stepEvery: 30s, reason: r, forced: f, frozen: z, \
-             drill: orders-1, readiness: [{rule: sync, verdict: notReady, why: 'lag 90 s', ageMs: 5}, {rule: heard, verdict: unknown, why: w}]}",
-            "",
-        );
-        for (spec, expected) in [
-            ("serving: [], steps: [100], step: 1", "spec.serving: the percents make 0, not 100"),
+    fn texts_spans_and_the_drill_are_judged_by_themselves() {
+        let spec = |more: &str| format!("{{{SERVED}, stepEvery: 30s, {more}}}");
+        let with_why = |bytes: usize| {
+            let why = "w".repeat(bytes);
+            spec(&format!("reason: r, readiness: [{{rule: quarantine, verdict: notReady, why: {why}}}]"))
+        };
+        let all = "reason: r, forced: f, frozen: z, drill: x-1, readiness: [{rule: sync, verdict: notReady, why: 'lag 90 s', ageMs: 5}]";
+        for (given, expected) in [
+            (spec("reason: r"), ""),
+            (spec(all), ""),
+            (with_why(1_024), ""),
+            (with_why(1_025), "spec.readiness[0].why: 1025 bytes are more than 1024"),
+            (spec("reason: ''"), "spec.reason: it must not be empty"),
+            (spec("reason: r, forced: ''"), "spec.forced: it must not be empty"),
             (
-                "serving: [{region: a, percent: 0}, {region: b, percent: 100}], steps: [100], step: 1",
-                "spec.serving[0].percent: 0 is not",
+                spec("reason: r, drill: other-1"),
+                "spec.drill: other-1 is not the name of a Drill of FailoverPlan x (name one, such as x-1)",
             ),
-            (
-                "serving: [{region: a, percent: 50}, {region: a, percent: 50}], steps: [50, 100], step: 1",
-                "spec.serving[1].region: a is there already",
-            ),
-            (
-                "serving: [{region: a, percent: 50}, {region: b, percent: 51}], steps: [50, 100], step: 1",
-                "the percents make 101",
-            ),
-            (
-                "serving: [{region: a, percent: 100}], steps: [10, 100], step: 0",
-                "spec.step: 0 is not between 1 and 2",
-            ),
-            (
-                "serving: [{region: a, percent: 100}], steps: [10, 100], step: 3",
-                "spec.step: 3 is not between 1 and 2",
-            ),
-            (
-                "serving: [{region: a, percent: 100}], steps: [10, 100], step: 1",
-                "spec.serving: no region serves the 10 percent of step 1",
-            ),
-            (
-                "serving: [{region: a, percent: 100}], steps: [10], step: 1",
-                "spec.steps: the last step does not move all clients",
-            ),
+            (spec("reason: r").replace("30s", "0s"), "spec.stepEvery: 0s is not between 1s and 1h"),
         ] {
-            check(Kind::Failover, &format!("{{{spec}, stepEvery: 30s, reason: r}}"), expected);
+            check_named(Kind::Failover, "x", &given, expected);
         }
-        check(Kind::Failover, &format!("{{{AT_HALF}, reason: ''}}"), "spec.reason: it must not be empty");
-        check(
-            Kind::Failover,
-            &format!("{{{AT_HALF}, reason: r, forced: ''}}"),
-            "spec.forced: it must not be empty",
-        );
     }
 
     #[test]
-    fn only_a_later_step_of_the_same_decision_continues_it() {
-        let serving = |percents: &[(&str, u32)]| -> Vec<ServingSpec> {
-            let one = |(region, percent): &(&str, u32)| ServingSpec {
-                region: Name::new(*region).unwrap(),
-                percent: *percent,
-            };
+    fn only_the_next_step_of_the_same_decision_continues_it() {
+        let name = |name: &str| Name::new(name).unwrap();
+        let serving = |percents: &[(&str, u8)]| -> Vec<ServingSpec> {
+            let one =
+                |(region, percent): &(&str, u8)| ServingSpec { region: name(region), percent: *percent };
             percents.iter().map(one).collect()
         };
-        let first = FailoverSpec {
-            serving: serving(&[("a", 90), ("b", 10)]),
-            steps: vec![10, 100],
-            step: 1,
-            step_every: Duration::from_millis(1),
+        let at = |step: u32, percents: &[(&str, u8)]| FailoverSpec {
+            serving: serving(percents),
+            to: name("b"),
+            steps: vec![10, 50, 100],
+            step,
+            step_every: Duration::from_millis(1_000),
             reason: "r".into(),
             forced: None,
             frozen: None,
             drill: None,
             readiness: Vec::new(),
         };
-        let second = FailoverSpec { serving: serving(&[("b", 100)]), step: 2, ..first.clone() };
-        assert!(second.continues(&first));
-        assert!(!first.continues(&first) && !first.continues(&second), "it goes on");
-        let frozen = FailoverSpec { frozen: Some("why".into()), ..second.clone() };
-        let elsewhere = FailoverSpec { serving: serving(&[("c", 100)]), ..second.clone() };
-        let other = FailoverSpec { reason: "another".into(), ..second };
-        for another in [frozen, elsewhere, other] {
-            assert!(!another.continues(&first), "{another:?}");
+        let (first, second) = (at(0, &[("a", 90), ("b", 10)]), at(1, &[("a", 50), ("b", 50)]));
+        let third = at(2, &[("b", 100)]);
+        let frozen = |of: &FailoverSpec| FailoverSpec { frozen: Some("why".into()), ..of.clone() };
+        assert!(second.continues(&first) && third.continues(&second));
+        for (next, before, why) in [
+            (&first, &first, "it goes on"),
+            (&first, &second, "it goes forward"),
+            (&third, &first, "it leaves no step out"),
+            (&frozen(&second), &first, "it is the same decision"),
+            (&frozen(&second), &frozen(&first), "what is frozen does not move"),
+            (&FailoverSpec { to: name("a"), ..second.clone() }, &first, "it leads to the same region"),
+            (&FailoverSpec { reason: "another".into(), ..second.clone() }, &first, "for the same reason"),
+            (&at(1, &[("b", 50), ("c", 50)]), &first, "nobody else gets clients"),
+            (&at(1, &[("a", 95), ("b", 5)]), &first, "nobody gets clients back"),
+        ] {
+            assert!(!next.continues(before), "{why}: {next:?}");
         }
     }
 }

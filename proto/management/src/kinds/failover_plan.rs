@@ -9,21 +9,24 @@ use utoipa::ToSchema;
 pub use probe::{DrillScheduleSpec, GuardSpec, ObjectivesSpec, ProbeSpec};
 
 use crate::{
-    Bound, Bounded, Claim, Column, Duration, Field, Kind, ManagementKind, Refer, ResourceKey, ShownWith,
+    Bound, Bounded, Claim, Column, Duration, Field, Kind, ManagementKind, Problem, ProblemName, Refer,
+    ResourceKey, ShownWith,
     check::{Verdict, check_distinct, invalid, region::check_regions, text},
     kinds::ApiSpec,
 };
 
 /// The most hosts of a plan: they move together, and an operator reads their names before.
 const MAX_HOSTS: usize = 64;
+/// What is left of a name for that of its plan's Drill: `-`, and as many digits as a plan can have drills in a thousand years.
+const DRILL_SUFFIX: usize = 7;
 /// The most steps: enough for ten tenths.
 const MAX_STEPS: usize = 10;
 /// All clients.
 const WHOLE: u32 = 100;
 /// A step is decided by the leader, and DNS answers need a second to change.
-const SHORTEST_STEP: Duration = Duration::from_millis(1_000);
+pub(super) const SHORTEST_STEP: Duration = Duration::from_millis(1_000);
 /// Whatever takes longer is watched by an operator, who begins a new failover.
-const LONGEST_STEP: Duration = Duration::from_millis(60 * 60 * 1_000);
+pub(super) const LONGEST_STEP: Duration = Duration::from_millis(60 * 60 * 1_000);
 /// As long as the default TTL of a GlobalHost: clients of one step have come before the next one.
 const DEFAULT_STEP_EVERY: Duration = Duration::from_millis(30_000);
 
@@ -104,7 +107,15 @@ impl ManagementKind for FailoverPlanSpec {
         }
     }
 
-    fn check(&self, _name: &Name) -> Verdict {
+    fn check(&self, name: &Name) -> Verdict {
+        let longest = Name::MAX_LEN - DRILL_SUFFIX;
+        if name.as_str().len() > longest {
+            let detail =
+                format!("{name} is longer than {longest} characters, and no Drill could be named after it");
+            return Err(Problem::new(ProblemName::Invalid, detail)
+                .at("name")
+                .remedy("choose a shorter name"));
+        }
         let count = self.hosts.len();
         if !(1..=MAX_HOSTS).contains(&count) {
             let detail = format!("{count} hosts are not between 1 and {MAX_HOSTS}");
@@ -148,7 +159,7 @@ impl ManagementKind for FailoverPlanSpec {
 }
 
 /// Percents that grow up to 100.
-pub(super) fn check_steps(field: &str, steps: &[u32]) -> Verdict {
+fn check_steps(field: &str, steps: &[u32]) -> Verdict {
     let remedy = "write percents that grow up to 100: [10, 50, 100]";
     if !(1..=MAX_STEPS).contains(&steps.len()) {
         let detail = format!("{} steps are not between 1 and {MAX_STEPS}", steps.len());
@@ -170,7 +181,18 @@ pub(super) fn check_steps(field: &str, steps: &[u32]) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kinds::tests::check;
+    use crate::kinds::tests::{check, check_named};
+
+    #[test]
+    fn a_name_leaves_room_for_the_numbers_of_drills() {
+        let spec = "{hosts: [orders], active: eu-west, standby: [us-east]}";
+        check_named(Kind::FailoverPlan, &"a".repeat(56), spec, "");
+        let long = "a".repeat(57);
+        let expected = format!(
+            "name: {long} is longer than 56 characters, and no Drill could be named after it (choose a shorter name)"
+        );
+        check_named(Kind::FailoverPlan, &long, spec, &expected);
+    }
 
     #[test]
     fn a_plan_names_hosts_regions_steps_and_how_it_is_tried() {

@@ -2,6 +2,8 @@
 
 mod step;
 
+use std::collections::BTreeSet;
+
 use hanse_topology::Name;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -23,6 +25,8 @@ use crate::{
 
 /// The most steps of a policy: each kind of step once, and some to spare.
 const MAX_STEPS: usize = 8;
+/// The most region names of a policy: 1,024 rules with four regions each. Every change of the host or its Environment reads all of them.
+const MAX_NAMES: usize = 4_096;
 /// Resolvers may keep no answer for less than a second.
 const SHORTEST_TTL: Duration = Duration::from_millis(1_000);
 /// Clients come back from a region that is gone after the TTL: a day is as long as any outage that an operator acts on.
@@ -60,8 +64,13 @@ impl GlobalHostSpec {
         self.policy.iter().filter_map(PolicyStepSpec::step)
     }
 
-    /// The regions that its policy names, each with its field below `spec`. A region may come several times.
+    /// The regions that its policy names, each once, with the first field below `spec` that has it.
     pub fn regions(&self) -> impl Iterator<Item = (Field, &Name)> {
+        let mut seen = BTreeSet::new();
+        self.named().filter(move |(_, region)| seen.insert(*region))
+    }
+
+    fn named(&self) -> impl Iterator<Item = (Field, &Name)> {
         self.policy.iter().enumerate().flat_map(|(at, step)| step.regions(at))
     }
 }
@@ -99,7 +108,17 @@ impl ManagementKind for GlobalHostSpec {
                 "leave some out: each step narrows what the one before it left",
             ));
         }
-        self.policy.iter().enumerate().try_for_each(|(at, step)| step.check(&format!("policy[{at}]")))
+        self.policy.iter().enumerate().try_for_each(|(at, step)| step.check(&format!("policy[{at}]")))?;
+        let names = self.named().count();
+        if names > MAX_NAMES {
+            let detail = format!("its steps name regions {names} times, more than {MAX_NAMES}");
+            return Err(invalid(
+                "policy",
+                detail,
+                "name fewer regions in a rule, or a shorter network for several longer ones",
+            ));
+        }
+        Ok(())
     }
 
     fn references(&self, refer: &mut Refer<'_>) {

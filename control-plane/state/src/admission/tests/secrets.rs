@@ -15,7 +15,7 @@ fn opaque(name: &str, data: &str) -> String {
 #[expect(clippy::disallowed_methods, reason = "it is what is tested")]
 fn admit_in(world: &World, yaml: &str) -> Result<Admitted, Problem> {
     let command = world.clone().command(CommandBody::Apply(changes(yaml)), None);
-    admit(command, Version::FIRST, Seal { state: &world.state, by: &Masks })
+    admit(command, Version::FIRST, Writer::Operator, Seal { state: &world.state, by: &Masks })
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn what_control_nodes_propose_themselves_has_no_secrets() {
     let admitted = {
         let mut world = World::new().with_key();
         let command = world.command(CommandBody::Apply(changes(&opaque("a", PRIVATE))), None);
-        admit(command, Version::FIRST, Seal { state: &world.state, by: &NoSecrets })
+        admit(command, Version::FIRST, Writer::Operator, Seal { state: &world.state, by: &NoSecrets })
     };
     assert_eq!(admitted.unwrap_err().name, ProblemName::Internal);
 }

@@ -36,7 +36,8 @@ fn take(draft: &mut Draft<'_>, root: &ResourceKey, cascade: bool) -> Result<(), 
         let Some(resource) = draft.next.get(&key) else {
             continue; // it went already
         };
-        if resource.metadata.protected {
+        // A decision is given up by the code that made it.
+        if resource.metadata.protected && key.kind.is_writable() {
             return Err(protected(&key, root));
         }
         if draft.asked.contains(&key) {

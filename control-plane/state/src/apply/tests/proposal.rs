@@ -12,7 +12,7 @@ use hanse_management::{Kind, Problem, ProblemName, Spec, kinds::TokenRole};
 
 use crate::{
     Accepted, Action, Change, Command, CommandBody, Origin, Outcome, State,
-    admission::{Seal, admit},
+    admission::{Seal, Writer, admit},
     apply::proposal::{MAX_OF_OWNER, MAX_WAITING},
     fixture::{Masks, World, changes, delete, key, name, told},
 };
@@ -90,7 +90,7 @@ impl World {
         };
         let before = self.state.clone();
         let seal = Seal { state: seen, by: &Masks };
-        match self.state.apply(admit(command, seen.version(), seal)?.command()) {
+        match self.state.apply(admit(command, seen.version(), Writer::Handler, seal)?.command()) {
             Outcome::Accepted(accepted) => Ok(accepted),
             Outcome::Rejected(problem) => {
                 assert!(self.state == before, "a refused command changes nothing");

@@ -7,7 +7,7 @@ use hanse_management::{
 
 use crate::{
     Accepted, Command, CommandBody, Outcome, State,
-    admission::{Seal, admit},
+    admission::{Seal, Writer, admit},
     fixture::{Masks, World, changes, key, told},
     port::SEAL_OUTDATED,
 };
@@ -175,13 +175,14 @@ pub(super) fn apply_as(
     idempotency_key: Option<&str>,
 ) -> Outcome {
     let command = world.command(CommandBody::Apply(changes(yaml)), idempotency_key);
-    let admitted = admit(command, seen.version(), Seal { state: seen, by: &Masks }).unwrap();
+    let admitted =
+        admit(command, seen.version(), Writer::Operator, Seal { state: seen, by: &Masks }).unwrap();
     world.state.apply(admitted.command())
 }
 
 #[expect(clippy::disallowed_methods, reason = "as the node that is asked does it")]
 pub(super) fn refused_by(state: &State, command: Command) -> Problem {
-    admit(command, state.version(), Seal { state, by: &Masks }).unwrap_err()
+    admit(command, state.version(), Writer::Operator, Seal { state, by: &Masks }).unwrap_err()
 }
 
 /// A Secret of a dump whose data an operator wrote into it.

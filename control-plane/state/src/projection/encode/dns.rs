@@ -22,13 +22,13 @@ pub(in crate::projection) enum Share<'a> {
     /// Nothing was decided about the host's plan, so its active region serves the host, and this one does not.
     Standby { plan: &'a Name, active: &'a Name },
     /// So many clients are led there by the Failover of the host's plan.
-    Decided { plan: &'a Name, failover: &'a FailoverSpec, percent: u32 },
+    Decided { plan: &'a Name, failover: &'a FailoverSpec, percent: u8 },
 }
 
 impl Share<'_> {
-    fn percent(&self) -> u32 {
+    fn percent(&self) -> u8 {
         match self {
-            Self::Whole => WHOLE_PERCENT.into(),
+            Self::Whole => WHOLE_PERCENT,
             Self::Drained(_) | Self::Standby { .. } => 0,
             Self::Decided { percent, .. } => *percent,
         }
@@ -40,9 +40,9 @@ impl Share<'_> {
             Self::Whole => String::new(),
             Self::Drained(drain) => format!("drained: {}", drain.reason),
             Self::Standby { plan, active } => format!("FailoverPlan {plan} has its hosts in {active}"),
-            Self::Decided { percent, .. } if *percent == u32::from(WHOLE_PERCENT) => String::new(),
+            Self::Decided { percent, .. } if *percent == WHOLE_PERCENT => String::new(),
             Self::Decided { plan, failover, .. } => {
-                let (step, steps) = (failover.step, failover.steps.len());
+                let (step, steps) = (failover.step + 1, failover.steps.len());
                 format!("FailoverPlan {plan}, step {step} of {steps}: {}", failover.reason)
             }
         }
@@ -58,7 +58,7 @@ pub(in crate::projection) fn candidate(
 ) -> Candidate {
     Candidate {
         region: region.to_string(),
-        percent: share.percent(),
+        percent: share.percent().into(),
         addresses: octets(addresses),
         spot: location.map(spot),
         why: share.why(),

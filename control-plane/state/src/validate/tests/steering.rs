@@ -1,10 +1,11 @@
 //! Zones, hosts, plans and decisions: what must hold between them.
 
-use hanse_management::ProblemName;
+use hanse_management::{ProblemName, Spec};
 
 use crate::{
     ChangeResult, CommandBody, Outcome,
-    fixture::{World, changes, delete, key, told},
+    admission::{Seal, Writer, admit},
+    fixture::{Masks, World, changes, delete, key, told},
 };
 
 const ZONE: &str = "{kind: DnsZone, name: gslb, spec: {origin: gslb.example.com, nameServers: [{name: ns.example.net}], contact: dns@example.com}}";
@@ -25,13 +26,18 @@ fn host(name: &str, more: &str) -> String {
     format!("{{kind: GlobalHost, name: {name}, spec: {{zone: gslb, {more}}}}}")
 }
 
-fn failover(serving: &str) -> String {
+/// All of the plan's clients in a region.
+fn failover(region: &str) -> String {
+    decided(&format!("{{region: {region}, percent: 100}}"), &format!("to: {region}, steps: [100], step: 0"))
+}
+
+fn decided(serving: &str, more: &str) -> String {
     format!(
-        "{{kind: Failover, name: orders, spec: {{serving: [{serving}], steps: [100], step: 1, stepEvery: 30s, reason: r}}}}"
+        "{{kind: Failover, name: orders, spec: {{serving: [{serving}], stepEvery: 30s, reason: r, {more}}}}}"
     )
 }
 
-const OVER: &str = "{region: us-east, percent: 100}";
+const OVER: &str = "us-east";
 
 #[test]
 fn a_host_is_in_its_zone_and_no_other_one_has_its_name() {
@@ -232,7 +238,7 @@ fn a_plan_has_hosts_of_one_environment_that_no_other_rule_moves() {
 fn a_failover_has_the_hosts_in_regions_of_its_plan() {
     let world = planned().with("{kind: Region, name: ap-south}");
     world.check(
-        &failover("{region: ap-south, percent: 100}"),
+        &failover("ap-south"),
         "Failover orders: spec.serving[0].region: ap-south is no region of FailoverPlan orders",
     );
     world.check(
@@ -269,32 +275,114 @@ fn what_is_referred_to_is_not_deleted() {
 }
 
 #[test]
-fn a_plan_takes_its_decisions_with_it_unless_its_hosts_are_elsewhere() {
-    let home = failover("{region: eu-west, percent: 100}");
-    let mut world = planned()
-        .with(&home)
-        .with("{kind: Drill, name: orders-1, spec: {plan: orders, phase: done, reason: r}}");
-    let problem = world.clone().with(&failover(OVER)).delete("FailoverPlan orders", true).unwrap_err();
-    assert_eq!(problem.name, ProblemName::InUse);
-    assert!(
-        problem.detail.starts_with(
-            "the hosts of FailoverPlan orders are served in us-east, and not in its active region eu-west"
+fn a_failover_is_one_that_could_have_been_decided() {
+    let world = planned().with("{kind: Drill, name: orders-1, spec: {plan: orders, phase: hold, reason: r}}");
+    let half = "{region: eu-west, percent: 50}, {region: us-east, percent: 50}";
+    world.clone().put(&decided(half, "to: us-east, steps: [10, 50, 100], step: 1, drill: orders-1"));
+    let ten = "{region: eu-west, percent: 90}, {region: us-east, percent: 10}";
+    for (given, expected) in [
+        (
+            decided("", "to: us-east, steps: [100], step: 0"),
+            "serving: []; give regions in the order of their names",
         ),
-        "{problem}"
+        (decided(half, "to: us-east, steps: [50], step: 0"), "steps: [50]; "),
+        (decided(half, "to: us-east, steps: [50, 100], step: 2"), "step: 2 is no place in 2 steps"),
+        (
+            decided(ten, "to: eu-west, steps: [10, 100], step: 0"),
+            "to: eu-west serves 90 percent, and step 0 is at 10",
+        ),
+        (
+            decided(
+                "{region: us-east, percent: 50}, {region: eu-west, percent: 50}",
+                "to: us-east, steps: [50, 100], step: 0",
+            ),
+            "serving: [us-east 50, eu-west 50]; give regions in the order",
+        ),
+    ] {
+        world.check(&given, &format!("Failover orders: spec: {expected}"));
+    }
+    world.check(
+        &decided(half, "to: us-east, steps: [50, 100], step: 0, drill: orders-2"),
+        "Failover orders: spec.drill: Drill orders-2 does not exist",
     );
-    // The region that serves has become the active one.
-    let turned =
-        "{kind: FailoverPlan, name: orders, spec: {hosts: [orders], active: us-east, standby: [eu-west]}}";
-    world.clone().with(&failover(OVER)).with(turned).delete("FailoverPlan orders", false).unwrap();
+}
+
+#[test]
+fn a_plan_takes_its_decisions_with_it() {
+    let mut world = planned()
+        .with(&failover("us-east"))
+        .with("{kind: Drill, name: orders-1, spec: {plan: orders, phase: done, reason: r}}")
+        .with("{kind: Drain, name: eu-west, spec: {reason: r, forced: f}}");
     // The hosts go, too.
     let all = vec![delete("FailoverPlan orders", false), delete("GlobalHost orders", false)];
-    world.clone().with(&failover(OVER)).change(all).unwrap();
+    world.clone().change(all).unwrap();
+    // The other region is drained, so clients stay where they are.
     let deleted = world.delete("FailoverPlan orders", false).unwrap();
     assert_eq!(
         told(&deleted),
         ["deleted FailoverPlan orders 0", "deleted Failover orders 0", "deleted Drill orders-1 0"]
     );
     assert!(deleted.changes.iter().all(|change| change.action == ChangeResult::DELETED));
+}
+
+#[test]
+fn no_manifest_moves_clients() {
+    let world = planned()
+        .with("{kind: Region, name: ap-south}")
+        .with("{kind: Environment, name: production, spec: {regions: [ap-south, eu-west, us-east]}}")
+        .with(&host("pay", "host: pay.gslb.example.com, environment: production"))
+        .with(&PLAN.replace("[orders]", "[orders, pay]"));
+    let over = world.clone().with(&failover("us-east"));
+    let plan = |hosts: &str, active: &str, standby: &str| {
+        format!(
+            "{{kind: FailoverPlan, name: orders, spec: {{hosts: [{hosts}], active: {active}, standby: [{standby}]}}}}"
+        )
+    };
+    let both = "orders, pay";
+    // Without a decision, the active region serves.
+    world.check(
+        &plan(both, "us-east", "eu-west"),
+        "FailoverPlan orders: spec.active: no manifest moves clients: FailoverPlan orders has GlobalHost orders in eu-west (100%), and this \
+         would lead its clients to us-east (100%) (lead them there with a failover of FailoverPlan orders first)",
+    );
+    // A host that leaves its plan is served in all regions.
+    over.check(
+        &plan("orders", "eu-west", "us-east"),
+        "FailoverPlan orders: spec.hosts: no manifest moves clients: FailoverPlan orders has GlobalHost pay in us-east (100%), and this \
+         would lead its clients to ap-south, eu-west, us-east (give the host to another plan that has it in the same regions",
+    );
+    for world in [&world, &over] {
+        let problem = world.clone().delete("FailoverPlan orders", true).unwrap_err();
+        assert_eq!(
+            (problem.name, &*problem.field),
+            (ProblemName::Conflict, "FailoverPlan orders: spec.hosts")
+        );
+        // It comes back with the decision, or with none.
+        let mut world = world.clone();
+        if world.has("Failover orders") {
+            let problem = world.delete("Failover orders", false).unwrap_err();
+            assert_eq!(problem.field, "FailoverPlan orders: spec.active");
+        }
+    }
+    // Another plan that has it in the same region.
+    let other = plan("pay", "us-east", "eu-west").replace("name: orders", "name: pay");
+    over.clone().put(&format!("{}\n---\n{other}", plan("orders", "eu-west", "us-east")));
+    let elsewhere = plan("pay", "eu-west", "us-east").replace("name: orders", "name: pay");
+    over.check(
+        &format!("{}\n---\n{elsewhere}", plan("orders", "eu-west", "us-east")),
+        "FailoverPlan orders: spec.hosts: no manifest moves clients",
+    );
+    // What moves nobody is free.
+    for free in [
+        plan(both, "us-east", "eu-west"),
+        plan(both, "eu-west", "ap-south, us-east"),
+        plan(both, "eu-west", "us-east")
+            .replace("standby", "steps: [50, 100], objectives: {rto: 60s}, standby"),
+        host("orders", "host: orders.gslb.example.com, environment: production, ttl: 5s"),
+    ] {
+        over.clone().put(&free);
+    }
+    world.clone().put(&failover("us-east"));
 }
 
 const DRAIN: &str = "{kind: Drain, name: eu-west, spec: {reason: maintenance}}";
@@ -309,14 +397,14 @@ fn a_drain_leaves_every_host_a_region() {
          which is drained (fail FailoverPlan orders over to a region that is not drained first)"
     );
     let drained = world.clone().with(&failover(OVER)).with(DRAIN);
-    let back = failover("{region: eu-west, percent: 100}");
+    let back = failover("eu-west");
     drained.check(&back, "GlobalHost orders: no region would serve orders.gslb.example.com");
     drained.check(
         &host("x", "host: x.gslb.example.com, environment: production, policy: []")
             .replace("production", "lone"),
         "GlobalHost x: spec.environment: Environment lone does not exist",
     );
-    let other = DRAIN.replace("eu-west", "us-east");
+    let other = DRAIN.replace("eu-west", "us-east").replace("maintenance", "maintenance, forced: f");
     drained.check(&other, "Drain us-east: no region would serve orders.gslb.example.com (GlobalHost orders)");
     // Without a plan, each region of the Environment serves.
     let free = World::with_orders().with(ZONE).with(HOST).with(DRAIN);
@@ -341,13 +429,146 @@ fn a_drain_leaves_every_host_a_region() {
 fn a_drain_of_the_only_region_of_a_binding_needs_force() {
     let one = "{kind: Binding, name: orders-production, spec: {api: orders, environment: production, regions: {names: [eu-west]}}}";
     let world = World::with_orders().with(one);
-    world.check(DRAIN, "Drain eu-west: served in region eu-west only: Binding default/orders-production (serve these Bindings in");
+    world.check(DRAIN, "Drain eu-west: served in no region but eu-west that is not drained: Binding default/orders-production (serve these Bindings in");
     world.clone().put(&DRAIN.replace("eu-west", "us-east"));
     let forced = "{kind: Drain, name: eu-west, spec: {reason: maintenance, forced: 'nobody calls it'}}";
     world.clone().put(forced);
     // A dump is taken back as it is: the Binding may have lost its other region after the Drain.
     world.clone().put("{kind: Drain, name: eu-west, spec: {reason: maintenance}, restored: {}}");
     World::with_orders().with(DRAIN).put(one);
+    // The second of two Drains takes the last region.
+    World::with_orders().with(DRAIN).check(
+        &DRAIN.replace("eu-west", "us-east"),
+        "Drain us-east: served in no region but us-east that is not drained: Binding default/orders-production",
+    );
+}
+
+#[test]
+fn a_zone_with_hosts_has_a_region_that_answers() {
+    let world = planned();
+    let picking = |regions: &str| ZONE.replace("spec: {", &format!("spec: {{regions: {{{regions}}}, "));
+    world.check(
+        &picking("labels: {tier: nowhere}"),
+        "DnsZone gslb: spec.regions: it picks no Region, so nobody would answer for its hosts (name a Region, give one the labels",
+    );
+    let labelled = world
+        .clone()
+        .with("{kind: Region, name: us-east, labels: {tier: dns}}")
+        .with(&picking("labels: {tier: dns}"));
+    labelled.check("{kind: Region, name: us-east}", "DnsZone gslb: spec.regions: it picks no Region");
+    let unused = ZONE.replace("name: gslb", "name: later").replace("origin: gslb", "origin: later");
+    let unused =
+        World::with_orders().with(&unused.replace("spec: {", "spec: {regions: {labels: {tier: nowhere}}, "));
+    unused.check(
+        "{kind: GlobalHost, name: x, spec: {host: x.later.example.com, zone: later, environment: production}}",
+        "DnsZone later: spec.regions: it picks no Region",
+    );
+    let published = |from: &str| {
+        picking("names: [eu-west]").replace(
+            "contact",
+            &format!("publish: {{server: '192.0.2.9:53', key: k, from: [{from}]}}, contact"),
+        )
+    };
+    let addressed = world.with(ADDRESSED);
+    addressed.clone().put(&published("eu-west"));
+    addressed.check(
+        &published("eu-west, us-east"),
+        "DnsZone gslb: spec.publish.from[1]: Region us-east does not have the zone, so it would publish nothing",
+    );
+}
+
+#[test]
+fn a_host_is_no_name_server_of_its_zone() {
+    let served = ZONE
+        .replace("ns.example.net}", "ns.example.net}, {name: ns1.gslb.example.com, addresses: [192.0.2.1]}");
+    World::with_orders().with(&served).check(
+        &host("ns", "host: ns1.gslb.example.com, environment: production"),
+        "GlobalHost ns: spec.host: it is the name of a name server: spec.nameServers[1] of DnsZone gslb (choose another name",
+    );
+}
+
+#[test]
+fn a_region_has_addresses_of_each_family_that_another_one_has() {
+    let mixed = ADDRESSED.replace("[192.0.2.2]", "['2001:db8::1']");
+    let world = planned().with(&mixed);
+    let warnings = world.state.warnings(&key("GlobalHost orders"), None);
+    let told: Vec<&str> = warnings
+        .iter()
+        .map(|one| &*one.detail)
+        .filter(|one| one.contains("family") || one.contains("IPv"))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "Environment production has no IPv4 address for us-east, and other regions have one",
+            "Environment production has no IPv6 address for eu-west, and other regions have one",
+        ]
+    );
+    world.check(
+        COPIED,
+        "GlobalHost orders: spec.environment: addresses-required: Environment production has no IPv4 address for us-east, and other \
+         regions have one",
+    );
+}
+
+#[test]
+fn a_drill_has_time_to_end() {
+    let world = planned();
+    let plan = |more: &str| {
+        PLAN.replace("hosts:", &format!("probe: {{url: 'http://orders.gslb.example.com/'}}, {more}, hosts:"))
+    };
+    world.clone().put(&plan("steps: [10, 50, 100], stepEvery: 30s"));
+    world.check(
+        &plan("steps: [10, 50, 100], stepEvery: 1h"),
+        "FailoverPlan orders: spec.guard.limit: 15m is less than the 4h 3m that a drill takes: 3 steps with 1h between them, and 3 times \
+         the longest `ttl` of its hosts, 30s, there and back (raise it, or shorten `stepEvery` or the `ttl` of the hosts)",
+    );
+    world.with(&plan("guard: {limit: 5m}")).check(
+        &host("orders", "host: orders.gslb.example.com, environment: production, ttl: 1m"),
+        "FailoverPlan orders: spec.guard.limit: 5m is less than the 6m that a drill takes",
+    );
+}
+
+#[test]
+fn there_are_not_too_many_zones() {
+    let many: Vec<String> = (0..65)
+        .map(|at| {
+            ZONE.replace("name: gslb", &format!("name: z{at}"))
+                .replace("origin: gslb", &format!("origin: z{at}"))
+        })
+        .collect();
+    World::new().clone().put(&many[..64].join("\n---\n"));
+    World::new().check(
+        &many.join("\n---\n"),
+        "DnsZone z0: there would be 65 DnsZones, more than 64 (keep more hosts in one zone)",
+    );
+}
+
+#[test]
+fn a_decision_is_written_by_handlers_and_has_no_protection() {
+    let world = planned();
+    world.check(
+        "{kind: Drain, name: us-east, protected: true, spec: {reason: r}, restored: {}}",
+        "Drain us-east: protected: Drain us-east is written by the control plane, and has no protection of its own (leave it out",
+    );
+    let seal = || Seal { state: &world.state, by: &Masks };
+    let version = world.state.version();
+    let admitted = |changes: Vec<crate::Change>, writer| {
+        let command = world.clone().command(CommandBody::Apply(changes), None);
+        #[expect(clippy::disallowed_methods, reason = "as the node that is asked does it")]
+        admit(command, version, writer, seal()).map(|admitted| admitted.into_command())
+    };
+    let over = changes(&failover("us-east"));
+    admitted(over.clone(), Writer::Handler).unwrap();
+    for refused in [over, vec![delete("Drain us-east", false)]] {
+        let problem = admitted(refused, Writer::Operator).unwrap_err();
+        assert_eq!(problem.name, ProblemName::Forbidden, "{problem}");
+    }
+    // A dump may have one, and a Drill that ran is over.
+    let drill = "{kind: Drill, name: orders-1, spec: {plan: orders, phase: hold, reason: r}, restored: {}}";
+    let command = admitted(changes(drill), Writer::Operator).unwrap();
+    let Some(Spec::Drill(drill)) = command.body.changes()[0].action.spec() else { panic!("a Drill") };
+    assert!(!drill.runs() && drill.aborted.is_some(), "{drill:?}");
 }
 
 #[test]

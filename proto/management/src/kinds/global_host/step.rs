@@ -17,7 +17,7 @@ use crate::{
 const MAX_RULES: usize = 1_024;
 /// The greatest weight: sums stay far inside 32 bits.
 const MAX_WEIGHT: u32 = 1_000_000;
-/// The most regions of one answer: with eight IPv6 addresses each, it still fits 64 KiB over TCP, and clients try few of them.
+/// The most regions of one answer: clients try few of them. Eight with an address each fit 512 bytes.
 const MAX_COUNT: u32 = 8;
 
 /// The bounds of its members.

@@ -153,7 +153,7 @@ fn spec(kind: Kind) -> BoxedStrategy<Value> {
         Kind::Failover => pick(&["eu-west", "us-east", "ap-south"])
             .prop_map(|region| {
                 let serving = json!([{"region": region, "percent": 100}]);
-                json!({"serving": serving, "steps": [100], "step": 1, "stepEvery": "1s", "reason": "r"})
+                json!({"serving": serving, "to": region, "steps": [100], "step": 0, "stepEvery": "1s", "reason": "r"})
             })
             .boxed(),
         Kind::Drain => prop::option::of(Just("f")).prop_map(|forced| json!({"reason": "r", "forced": forced})).boxed(),

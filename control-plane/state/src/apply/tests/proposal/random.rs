@@ -20,12 +20,14 @@ enum Step {
     Reject(u64),
     Wait,
     Forget,
+    /// A control node by itself.
+    Node(usize),
 }
 
 const TOKENS: [&str; 5] = ["ann", "ann-2", "bob", "ci", "eve"];
 
 /// Manifests that concern production in every way, and some that do not.
-const MENU: [&str; 32] = [
+const MENU: [&str; 40] = [
     "{kind: Plan, name: gold, spec: {displayName: a}}",
     "{kind: Plan, name: gold, spec: {displayName: b}}",
     "{kind: Environment, name: production, spec: {regions: [eu-west, us-east]}}",
@@ -49,9 +51,17 @@ const MENU: [&str; 32] = [
     // A plan that is guarded, and decisions about it.
     "{kind: FailoverPlan, name: orders, spec: {hosts: [orders], active: eu-west, standby: [us-east]}}",
     "{kind: FailoverPlan, name: orders, spec: {hosts: [orders], active: us-east, standby: [eu-west], approval: true}}",
-    "{kind: Failover, name: orders, spec: {serving: [{region: us-east, percent: 100}], steps: [100], step: 1, stepEvery: 1s, reason: r}}",
-    "{kind: Failover, name: orders, spec: {serving: [{region: eu-west, percent: 100}], steps: [100], step: 1, stepEvery: 1s, reason: r}}",
+    "{kind: Failover, name: orders, spec: {serving: [{region: us-east, percent: 100}], to: us-east, steps: [100], step: 0, stepEvery: 1s, reason: r}}",
+    "{kind: Failover, name: orders, spec: {serving: [{region: eu-west, percent: 100}], to: eu-west, steps: [100], step: 0, stepEvery: 1s, reason: r}}",
+    "{kind: Failover, name: orders, spec: {serving: [{region: eu-west, percent: 90}, {region: us-east, percent: 10}], to: us-east, steps: [10, 100], step: 0, stepEvery: 1s, reason: r}}",
+    "{kind: Failover, name: orders, spec: {serving: [{region: us-east, percent: 100}], to: us-east, steps: [10, 100], step: 1, stepEvery: 1s, reason: r}}",
+    "{kind: Failover, name: orders, spec: {serving: [{region: eu-west, percent: 90}, {region: us-east, percent: 10}], to: us-east, steps: [10, 100], step: 0, stepEvery: 1s, reason: r, frozen: f}}",
+    "{kind: Failover, name: orders, spec: {serving: [{region: us-east, percent: 100}], to: us-east, steps: [10, 100], step: 1, stepEvery: 1s, reason: r, frozen: f}}",
+    "{kind: Failover, name: orders, spec: {serving: [{region: us-east, percent: 100}], to: us-east, steps: [100], step: 0, stepEvery: 1s, reason: r, drill: orders-1}}",
     "{kind: Drill, name: orders-1, spec: {plan: orders, phase: preflight, reason: r}}",
+    "{kind: Drill, name: orders-1, spec: {plan: orders, phase: hold, reason: r}}",
+    "{kind: Drill, name: orders-1, spec: {plan: orders, phase: done, reason: r}}",
+    "{kind: Drain, name: us-east, spec: {reason: r, forced: f}}",
     // As of a dump.
     "{kind: HostGrant, name: late, spec: {environments: [production], host: l.example, organization: default}, restored: {}}",
     "{kind: Binding, name: late, spec: {api: orders, environment: production, upstream: canary}, restored: {}}",
@@ -79,6 +89,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (0..MENU.len() + 6).prop_map(Step::Apply),
         4 => (0..MENU.len() + 6).prop_map(Step::Propose),
+        4 => (0..MENU.len() + 6).prop_map(Step::Node),
         4 => (1..12_u64).prop_map(Step::Approve),
         1 => (1..12_u64).prop_map(Step::Reject),
         1 => Just(Step::Wait),
@@ -104,6 +115,28 @@ fn routed(state: &State) -> BTreeMap<String, Vec<u8>> {
 fn decided(state: &State) -> Vec<Arc<Resource>> {
     let of = [Kind::FailoverPlan, Kind::Failover, Kind::Drill];
     of.into_iter().flat_map(|kind| state.list(kind, None)).cloned().collect()
+}
+
+/// Whether a node only did what two owners decided before: the percents of the steps, the phases of a Drill and what it decides.
+fn goes_on(before: &State, next: &State) -> bool {
+    let (plan, drill) = (name("orders"), name("orders-1"));
+    let was_running = before.drill(&drill).filter(|drill| drill.runs());
+    let drilled = match (before.drill(&drill), next.drill(&drill)) {
+        (was, is) if was == is => true,
+        (Some(was), Some(is)) => was.runs() && is.phase > was.phase,
+        (_, _) => false,
+    };
+    let moved = match (before.failover(&plan), next.failover(&plan)) {
+        (was, is) if was == is => true,
+        (was, Some(is)) => {
+            let is_frozen = is.frozen.is_some() || was.is_some_and(|was| was.frozen.is_some());
+            let is_next =
+                was.is_some_and(|was| was.to == is.to && was.steps == is.steps && was.step < is.step);
+            !is_frozen && (is_next || is.drill.is_some() && was_running.is_some())
+        }
+        (_, None) => false,
+    };
+    drilled && moved && before.failover_plan(&plan) == next.failover_plan(&plan)
 }
 
 fn is_plan_guarded(world: &World) -> bool {
@@ -168,6 +201,7 @@ proptest! {
                     continue;
                 }
                 Step::Forget => world.run(CommandBody::ForgetResults),
+                Step::Node(at) => world.run(CommandBody::Apply(menu[*at].clone())),
             };
             if let (Step::Propose(_), Ok(accepted)) = (&step, &outcome) {
                 let number = accepted.proposal.unwrap();
@@ -177,7 +211,9 @@ proptest! {
                 let served = new_in(&before, routed(&shown));
                 proposed.insert(number, Proposed { owner: owner(token), token, digest, served });
             }
-            if was_plan_guarded && was_decided != decided(&world.state) {
+            if let (Step::Node(_), true) = (&step, was_plan_guarded && was_decided != decided(&world.state)) {
+                prop_assert!(goes_on(&before_state, &world.state), "{step:?} began something");
+            } else if was_plan_guarded && was_decided != decided(&world.state) {
                 let Step::Approve(number) = &step else { panic!("{step:?} of {token} changed the plan") };
                 prop_assert_ne!(proposed[number].owner, owner(token));
             }
