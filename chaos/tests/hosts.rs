@@ -13,7 +13,7 @@ use hanse_gateway::{
 use hanse_management::manifest::parse_yaml;
 use hanse_state::{
     Change, Command, CommandBody, Outcome, State, Version,
-    admission::{Seal, admit},
+    admission::{Seal, Writer, admit},
     port::NoSecrets,
     projection::{AsSealed, from_scratch},
 };
@@ -65,8 +65,9 @@ fn applied(state: &State, yaml: &str) -> Result<State, String> {
         origin: hanse_state::Origin::default(),
         body: CommandBody::Apply(changes),
     };
-    let admitted = admit(command, Version::KNOWN, Seal { state: &State::default(), by: &NoSecrets })
-        .map_err(|problem| problem.to_string())?;
+    let admitted =
+        admit(command, Version::KNOWN, Writer::Operator, Seal { state: &State::default(), by: &NoSecrets })
+            .map_err(|problem| problem.to_string())?;
     let mut next = state.clone();
     match next.apply(admitted.command()) {
         Outcome::Accepted(_) => Ok(next),
