@@ -45,8 +45,7 @@ fn plan(hosts: &[&str]) -> Change {
 fn failover(serving: &[(&str, u32)], step: u32, reason: &str) -> Change {
     let serving: Vec<Value> =
         serving.iter().map(|(region, percent)| json!({"region": region, "percent": percent})).collect();
-    let spec =
-        json!({"serving": serving, "steps": [30, 100], "step": step, "stepEvery": "30s", "reason": reason});
+    let spec = json!({"serving": serving, "to": "us", "steps": [30, 100], "step": step, "stepEvery": "30s", "reason": reason});
     put("Failover", "orders", spec)
 }
 
@@ -148,13 +147,18 @@ fn a_zone_with_its_hosts_is_in_the_regions_that_it_selects() {
     check(&mut world, vec![labelled(put("Region", "us", json!({})), &[("tier", "edge")])], &[eu, us]);
     check(&mut world, vec![put("Region", "eu", json!({}))], &[us]);
     check(&mut world, vec![gslb(json!({"names": ["eu"], "labels": {"tier": "edge"}}))], &[eu, us]);
-    check(&mut world, vec![gslb(json!({"labels": {"tier": "core"}}))], &[]);
     // A region that is not of the Environment has the zone all the same.
     let ap = "dns/ap: host/orders zone/gslb";
     check(&mut world, vec![gslb(json!(null)), put("Region", "ap", json!({}))], &[ap, eu, us]);
     check(
         &mut world,
         vec![delete("GlobalHost", "orders")],
+        &["dns/ap: zone/gslb", "dns/eu: zone/gslb", "dns/us: zone/gslb"],
+    );
+    check(&mut world, vec![gslb(json!({"labels": {"tier": "core"}}))], &[]);
+    check(
+        &mut world,
+        vec![gslb(json!(null))],
         &["dns/ap: zone/gslb", "dns/eu: zone/gslb", "dns/us: zone/gslb"],
     );
     check(&mut world, vec![delete("DnsZone", "gslb")], &[]);
@@ -259,9 +263,9 @@ fn a_plan_a_failover_and_a_drain_decide_about_percents() {
     shares_are(&world, "free", everywhere);
 
     let (at, done) = ("FailoverPlan orders, step 1 of 2: test", "FailoverPlan orders, step 2 of 2: test");
-    world.accept(vec![failover(&[("us", 30), ("eu", 70)], 1, "test")]);
+    world.accept(vec![failover(&[("eu", 70), ("us", 30)], 0, "test")]);
     shares_are(&world, "orders", &[("eu", 70, at), ("us", 30, at)]);
-    world.accept(vec![failover(&[("us", 100)], 2, "test")]);
+    world.accept(vec![failover(&[("us", 100)], 1, "test")]);
     shares_are(&world, "orders", &[("eu", 0, done), ("us", 100, "")]);
 
     world.accept(vec![put("Drain", "eu", json!({"reason": "new kernels"}))]);
@@ -270,9 +274,8 @@ fn a_plan_a_failover_and_a_drain_decide_about_percents() {
     world.accept(vec![delete("Drain", "eu")]);
     shares_are(&world, "free", everywhere);
 
-    // A host that leaves the plan is served everywhere again, and the one that comes is not.
-    world.accept(vec![plan(&["free"])]);
-    shares_are(&world, "orders", everywhere);
+    // A host that comes to the plan is served where the plan's hosts are.
+    world.accept(vec![delete("GlobalHost", "orders"), plan(&["free"])]);
     shares_are(&world, "free", &[("eu", 0, done), ("us", 100, "")]);
 }
 
@@ -300,7 +303,7 @@ fn what_answers_are_made_of_raises_the_serial_and_nothing_else_does() {
     check(put("Environment", "sandbox", json!({"regions": ["eu"]})), true);
     check(host("more", json!([])), true);
     check(plan(&["orders", "more"]), true);
-    check(failover(&[("us", 100)], 2, "test"), true);
+    check(failover(&[("us", 100)], 1, "test"), true);
     check(put("Drain", "eu", json!({"reason": "test"})), true);
     check(delete("Drain", "eu"), true);
     check(gslb(json!({"names": ["eu", "us"]})), true);

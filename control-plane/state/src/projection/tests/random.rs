@@ -81,21 +81,23 @@ fn failover_plan() -> impl Strategy<Value = Change> {
 
 /// What a plan of the peopled world may decide, and what only others may.
 fn failover() -> impl Strategy<Value = Change> {
-    let serving: [&[(&str, u32)]; 5] = [
-        &[("us", 100)],
-        &[("us", 70), ("eu", 30)],
-        &[("us", 30), ("eu", 70)],
-        &[("us", 70), ("ap", 30)],
-        &[("eu", 100)],
-    ];
-    (select(&PAIR), select(serving.to_vec()), select(&PAIR)).prop_map(|(plan, serving, reason)| {
-        let steps = if serving.len() == 1 { json!([100]) } else { json!([30, 100]) };
-        let one = |(region, percent): &(&str, u32)| json!({"region": region, "percent": percent});
-        let serving: Vec<Value> = serving.iter().map(one).collect();
-        let spec =
-            json!({"serving": serving, "steps": steps, "step": 1, "stepEvery": "30s", "reason": reason});
-        put("Failover", plan, spec)
-    })
+    // The region that clients are led to, its percent, and the region of the others.
+    let decisions =
+        [("us", 100, "eu"), ("eu", 30, "us"), ("us", 30, "eu"), ("ap", 30, "us"), ("eu", 100, "us")];
+    (select(&PAIR), select(decisions.to_vec()), select(&PAIR)).prop_map(
+        |(plan, (to, percent, rest), reason)| {
+            let mut serving = vec![(to, percent), (rest, 100 - percent)];
+            serving.retain(|(_, percent)| *percent > 0);
+            serving.sort_unstable();
+            let one = |(region, percent): &(&str, u32)| json!({"region": region, "percent": percent});
+            let serving: Vec<Value> = serving.iter().map(one).collect();
+            let steps = if percent == 100 { vec![100] } else { vec![percent, 100] };
+            let spec = json!({
+                "serving": serving, "to": to, "steps": steps, "step": 0, "stepEvery": "30s", "reason": reason,
+            });
+            put("Failover", plan, spec)
+        },
+    )
 }
 
 fn drain() -> impl Strategy<Value = Change> {

@@ -102,20 +102,6 @@ fn a_host_is_answered_with_regions_of_its_environment() {
 }
 
 #[test]
-fn a_host_has_as_many_candidates_as_are_answered() {
-    let environment = |count: usize| {
-        let regions: Vec<String> = (1..=count).map(|at| format!("r{at}")).collect();
-        format!("{{kind: Environment, name: wide, spec: {{regions: [{}]}}}}", regions.join(", "))
-    };
-    let regions: Vec<String> = (1..=65).map(|at| format!("{{kind: Region, name: r{at}}}")).collect();
-    let world = planned().with(&regions.join("\n---\n"));
-    let wide = host("wide", "host: wide.gslb.example.com, environment: wide");
-    let expected = "GlobalHost wide: spec.environment: Environment wide is in 65 regions, and 64 at most are answered for a host";
-    world.clone().with(&environment(65)).check(&wide, expected);
-    world.with(&environment(64)).with(&wide).check(&environment(65), expected);
-}
-
-#[test]
 fn a_zone_that_is_copied_needs_an_address_for_each_region() {
     let world = planned();
     let expected = "GlobalHost orders: spec.environment: addresses-required: DnsZone gslb is copied to other DNS servers, which know \
