@@ -134,13 +134,6 @@ impl ManagementKind for EnvironmentSpec {
         }
     }
 
-    fn warnings(&self) -> Vec<(&'static str, String)> {
-        if self.addresses.is_empty() {
-            return Vec::new();
-        }
-        vec![("addresses", "no DNS server of this version answers with them".to_owned())]
-    }
-
     fn references(&self, refer: &mut Refer<'_>) {
         for (at, region) in self.regions.iter().enumerate() {
             refer.lists(Kind::Region, region, Field::Item("regions", at));

@@ -137,7 +137,7 @@ impl PolicyStepSpec {
         .flatten()
     }
 
-    /// What it does. `None` only before [`check`](Self::check).
+    /// What it does. `None` only before the check of the spec.
     pub fn step(&self) -> Option<Step<'_>> {
         self.all().next()
     }
