@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use hanse_dns_wire::Name;
-use hanse_steering::{self as steering, Client, Line, Places, Seen};
+use hanse_steering::{self as steering, Client, Family, Line, Places, Seen};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +21,7 @@ pub struct Explained {
     pub draw: u64,
     /// In the order in which they applied.
     pub rules: Vec<RuleTrace>,
-    /// The answer, of both families.
+    /// The answer: of the family that was asked for, or of both.
     pub addresses: Vec<IpAddr>,
     /// Whether clients of other networks may get others.
     pub by_client: bool,
@@ -60,6 +60,7 @@ pub(crate) fn explain(
     zones: Option<&Zones>,
     name: &Name,
     client: IpNet,
+    family: Option<Family>,
     draw: u64,
 ) -> Result<Explained, Unexplained> {
     let zones = zones.ok_or(Unexplained::Unready)?;
@@ -68,20 +69,21 @@ pub(crate) fn explain(
         Found::Nowhere(_) => None,
         Found::Here(_, node) => node.host.as_deref(),
     };
-    host.map(|host| of_host(host, client, draw)).ok_or_else(|| Unexplained::NoHost(name.clone()))
+    host.map(|host| of_host(host, client, family, draw)).ok_or_else(|| Unexplained::NoHost(name.clone()))
 }
 
-fn of_host(host: &ServedHost, client: IpNet, draw: u64) -> Explained {
+fn of_host(host: &ServedHost, client: IpNet, family: Option<Family>, draw: u64) -> Explained {
     let places = Places::new(); // as serving threads know them
     let seen = Seen { places: &places, now: std::time::Duration::ZERO };
     let mut lines: Vec<Line> = Vec::new();
-    let answer =
-        steering::answer(&host.policy, seen, &Client { prefix: Some(client), spot: None, draw }, &mut lines);
+    let asked = Client { prefix: Some(client), family, spot: None, draw };
+    let answer = steering::answer(&host.policy, seen, &asked, &mut lines);
+    let of_family = |address: &IpAddr| family.is_none_or(|family| family.has(address));
     Explained {
         host: host.model.host.to_string(),
         client: client.to_string(),
         draw,
-        addresses: answer.addresses().collect(),
+        addresses: answer.addresses().filter(of_family).collect(),
         by_client: answer.by_client(),
         ttl: host.ttl(),
         rules: lines.into_iter().map(RuleTrace::from).collect(),
@@ -115,7 +117,8 @@ mod tests {
         orders.candidates[1].why = "drained: new racks".to_owned();
         let content = vec![zone_entry(zone("gslb.example.com")), host_entry(orders)];
         let zones = ScopeIndex::default().hold(content, Vec::new(), &BTreeMap::new());
-        let ask = |zones, name| explain(zones, &absolute(name).unwrap(), "10.1.0.0/16".parse().unwrap(), 7);
+        let ask =
+            |zones, name| explain(zones, &absolute(name).unwrap(), "10.1.0.0/16".parse().unwrap(), None, 7);
         let explained = ask(Some(&zones), "Orders.gslb.example.com").unwrap();
         assert_eq!(explained.addresses, ["192.0.2.1".parse::<IpAddr>().unwrap()]);
         let rule = explained.rules.iter().find(|rule| rule.rule == "not-serving").unwrap();

@@ -11,7 +11,7 @@ use hanse_dns_wire::{
     cookie::{CookieStatus, Secret},
     tsig,
 };
-use hanse_steering::{Client, Places, Seen};
+use hanse_steering::{Client, Family, Places, Seen};
 use hanse_topology::Name;
 use ipnet::IpNet;
 
@@ -263,9 +263,8 @@ impl Responder {
                 decided.answer.additionals = zone.glue().to_vec();
                 decided
             }
-            (RecordType::A | RecordType::AAAA, Some(host)) => {
-                self.addresses(query, zone, host, moment, sender)
-            }
+            (RecordType::A, Some(host)) => self.addresses(Family::V4, query, zone, host, moment, sender),
+            (RecordType::AAAA, Some(host)) => self.addresses(Family::V6, query, zone, host, moment, sender),
             (RecordType::A | RecordType::AAAA, None) => {
                 let addresses = node.name_server.iter().filter(|address| is_of(query.record_type, address));
                 let record =
@@ -281,6 +280,7 @@ impl Responder {
 
     fn addresses(
         &mut self,
+        family: Family,
         query: &Query,
         zone: &ServedZone,
         host: &ServedHost,
@@ -289,14 +289,15 @@ impl Responder {
     ) -> Decided {
         static NO_PLACES: Places = Places::new();
         let places = moment.places.get(&host.model.environment).unwrap_or(&NO_PLACES);
-        let client = Client { prefix: Some(network(query, sender.address)), spot: None, draw: moment.draw };
+        let prefix = Some(network(query, sender.address));
+        let client = Client { prefix, family: Some(family), spot: None, draw: moment.draw };
         let steered = self.last.steer(host, Seen { places, now: moment.now }, &client);
         if steered.addresses.is_empty() {
             // No address of any region is known here. "No such record" would be kept for the negative TTL; this makes resolvers ask
             // another name server, or use what they have (RFC 8767).
             return Decided::unready();
         }
-        let of_type = steered.addresses.iter().filter(|address| is_of(query.record_type, address));
+        let of_type = steered.addresses.iter().filter(|address| family.has(address));
         let records: Vec<Record> =
             of_type.map(|address| address_record(query.name.clone(), host.ttl(), *address)).collect();
         let mut decided = match records.is_empty() {

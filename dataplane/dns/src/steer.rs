@@ -7,7 +7,7 @@ use std::{
 };
 
 use foldhash::fast::RandomState;
-use hanse_steering::{self as steering, Client, Places, Seen};
+use hanse_steering::{self as steering, Client, Family, Places, Seen};
 
 use crate::{
     seeded::seeded,
@@ -21,7 +21,7 @@ pub(crate) struct LastAnswers(HashMap<Key, Vec<IpAddr>, RandomState>);
 /// The addresses for a client.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Steered {
-    /// Of both families. There is none only if no address of any region is known.
+    /// Of the regions that answer, so there may be some of the other family. There is none only if no address of any region is known.
     pub(crate) addresses: Vec<IpAddr>,
     /// Whether other clients may get others.
     pub(crate) by_client: bool,
@@ -43,7 +43,7 @@ impl LastAnswers {
                 Steered { addresses, by_client: false, fell_back: false }
             }
             Ok(_) | Err(_) => {
-                let addresses = self.fall_back(host, seen.places);
+                let addresses = self.fall_back(host, seen.places, client.family);
                 let fell_back = !addresses.is_empty();
                 // It holds for this client only: the next one may get the policy's.
                 Steered { addresses, by_client: true, fell_back }
@@ -51,9 +51,9 @@ impl LastAnswers {
         }
     }
 
-    fn fall_back(&self, host: &ServedHost, places: &Places) -> Vec<IpAddr> {
+    fn fall_back(&self, host: &ServedHost, places: &Places, family: Option<Family>) -> Vec<IpAddr> {
         let last = self.0.get(&host.key).into_iter().flatten().copied().collect();
-        steering::fallback(&host.policy, places, &last).into_iter().collect()
+        steering::fallback(&host.policy, places, family, &last).into_iter().collect()
     }
 
     fn keep(&mut self, host: &ServedHost, addresses: &Vec<IpAddr>) {
@@ -93,7 +93,7 @@ mod tests {
     fn steer(last: &mut LastAnswers, host: &ServedHost, bugs: &'static [&'static str]) -> Steered {
         let places = BTreeMap::new();
         let seen = Seen { places: &places, now: Duration::ZERO };
-        let client = Client { prefix: None, spot: None, draw: 7 };
+        let client = Client { prefix: None, family: None, spot: None, draw: 7 };
         bring_back(bugs, || last.steer(host, seen, &client))
     }
 

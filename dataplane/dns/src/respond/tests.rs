@@ -276,6 +276,32 @@ fn a_good_cookie_lifts_the_limit_and_so_does_tcp() {
 }
 
 #[test]
+fn each_type_is_answered_by_a_region_that_has_it() {
+    let mut mixed =
+        host("mixed.gslb.example.com", &[("eu-west", &["192.0.2.1"]), ("us-east", &["2001:db8::2"])]);
+    let weight = |region: &str| runtime::RegionWeight { region: region.to_owned(), weight: 1 };
+    let weights = runtime::Weights { weights: vec![weight("eu-west"), weight("us-east")] };
+    mixed.steps = vec![runtime::Step { step: Some(runtime::step::Step::Weighted(weights)) }];
+    let content = vec![zone_entry(zone(ORIGIN)), host_entry(mixed)];
+    let mut index = ScopeIndex::default();
+    let zones = index.hold(content, Vec::new(), &BTreeMap::new());
+    assert!(index.quarantined().is_empty(), "{:?}", index.quarantined());
+    for bugs in [&[][..], &["policy-panics"], &["policy-answers-nothing"]] {
+        let mut responder = responder(None);
+        for draw in (0..16).map(|nth| nth << 60) {
+            for (record_type, address) in [(RecordType::A, "192.0.2.1"), (RecordType::AAAA, "2001:db8::2")] {
+                let request = request("mixed.gslb.example.com", record_type);
+                let moment = Moment { draw, ..moment(Some(&zones)) };
+                let mut answer = || responder.respond(request.message(), &moment, sender(Transport::Udp));
+                let reply = request.read(&bring_back(bugs, &mut answer).message.unwrap(), NOW).unwrap();
+                let data: Vec<String> = reply.answers.iter().map(|record| record.data.to_string()).collect();
+                assert_eq!(data, [address], "{record_type} with draw {draw} and {bugs:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_policy_that_fails_is_answered_for() {
     let zones = zones();
     for bugs in [&["policy-panics"][..], &["policy-answers-nothing"]] {
