@@ -51,6 +51,8 @@ pub(crate) enum Unexplained {
     Unready,
     #[error("{0} is in no zone of this responder: it is refused; /config lists the zones")]
     Elsewhere(Name),
+    #[error("{0}: a GlobalHost that may have this name cannot be used; /config names it")]
+    Unusable(Name),
     #[error("{0} is no host of a GlobalHost")]
     NoHost(Name),
 }
@@ -66,6 +68,10 @@ pub(crate) fn explain(
     let zones = zones.ok_or(Unexplained::Unready)?;
     let host = match zones.find(name) {
         Found::Elsewhere => return Err(Unexplained::Elsewhere(name.clone())),
+        Found::Nowhere(zone) if zone.may_lack(None) => return Err(Unexplained::Unusable(name.clone())),
+        Found::Here(zone, node) if zone.may_lack(Some(node)) => {
+            return Err(Unexplained::Unusable(name.clone()));
+        }
         Found::Nowhere(_) => None,
         Found::Here(_, node) => node.host.as_deref(),
     };

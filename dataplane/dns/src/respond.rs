@@ -57,7 +57,7 @@ pub(crate) enum Outcome {
     NoSuchName,
     /// It is for another name server, or for none.
     Refused,
-    /// The responder has no configuration, or no address of the host's regions.
+    /// The responder has no configuration, no version of the host that it can use, or no address of the host's regions.
     Unready,
     /// It cannot be read.
     Malformed,
@@ -238,6 +238,8 @@ impl Responder {
         let Some(zones) = moment.zones else { return Decided::unready() };
         match zones.find(&query.name) {
             Found::Elsewhere => Decided::refused(),
+            // What is missing here, another name server may have. "No such name" would be kept for the negative TTL.
+            Found::Nowhere(zone) if zone.may_lack(None) => Decided::unready(),
             Found::Nowhere(zone) => Decided::new(Outcome::NoSuchName, Answer::no_such_name(zone.soa())),
             Found::Here(zone, node) => self.records(query, zone, node, moment, sender),
         }
@@ -265,6 +267,7 @@ impl Responder {
             }
             (RecordType::A, Some(host)) => self.addresses(Family::V4, query, zone, host, moment, sender),
             (RecordType::AAAA, Some(host)) => self.addresses(Family::V6, query, zone, host, moment, sender),
+            (RecordType::A | RecordType::AAAA, None) if zone.may_lack(Some(node)) => Decided::unready(),
             (RecordType::A | RecordType::AAAA, None) => {
                 let addresses = node.name_server.iter().filter(|address| is_of(query.record_type, address));
                 let record =
