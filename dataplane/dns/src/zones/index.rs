@@ -113,14 +113,18 @@ impl ScopeIndex {
     }
 
     /// Puts in force what can be used: of each resource the version received, or else the last good one. Zones come first, for hosts
-    /// need theirs.
+    /// need theirs. All that was received comes before the last good versions, so that none of those takes a name from it.
     fn settle(&mut self) -> Zones {
         let mut in_force = InForce::default();
         for is_turn in [true, false] {
-            for (key, entry) in &mut self.entries {
-                if (ResourceKind::of_key(key) == Some(ResourceKind::Zone)) == is_turn {
-                    entry.settle(&mut in_force);
-                }
+            let mut turn: Vec<&mut Entry> = self
+                .entries
+                .iter_mut()
+                .filter(|(key, _)| (ResourceKind::of_key(key) == Some(ResourceKind::Zone)) == is_turn)
+                .map(|(_, entry)| entry)
+                .collect();
+            for settle in [Entry::settle_received, Entry::settle_last_good] {
+                turn.iter_mut().for_each(|entry| settle(entry, &mut in_force));
             }
         }
         for (_, entry) in self.entries.iter().filter(|(key, _)| is_host(key)) {
@@ -230,20 +234,22 @@ impl Entry {
         }
     }
 
-    fn settle(&mut self, in_force: &mut InForce) {
-        let mut take = |version: &Version| match &version.model {
-            Ok(model) => in_force.take(model),
-            Err(unusable) => Err(unusable.clone()),
+    fn settle_received(&mut self, in_force: &mut InForce) {
+        self.standing = match in_force.take_version(&self.received) {
+            Ok(()) => {
+                self.good = Some(self.received.clone());
+                Standing::Received
+            }
+            Err(why) => Standing::Nothing(why),
         };
-        self.standing = match take(&self.received) {
-            Ok(()) => Standing::Received,
-            Err(why) => match self.good.as_ref().map(take) {
-                Some(Ok(())) => Standing::LastGood(why),
-                Some(Err(_)) | None => Standing::Nothing(why),
-            },
-        };
-        if matches!(self.standing, Standing::Received) {
-            self.good = Some(self.received.clone());
+    }
+
+    fn settle_last_good(&mut self, in_force: &mut InForce) {
+        if let Standing::Nothing(why) = &self.standing
+            && let Some(good) = &self.good
+            && in_force.take_version(good).is_ok()
+        {
+            self.standing = Standing::LastGood(why.clone());
         }
     }
 }
@@ -259,6 +265,10 @@ struct InForce {
 }
 
 impl InForce {
+    fn take_version(&mut self, version: &Version) -> Result<(), Unusable> {
+        self.take(version.model.as_ref().map_err(Unusable::clone)?)
+    }
+
     fn take(&mut self, model: &Model) -> Result<(), Unusable> {
         match model {
             Model::Zone(zone) => self.take_zone(zone),
