@@ -3,11 +3,14 @@
 use std::net::IpAddr;
 
 use hanse_dns_wire::Name;
-use hanse_steering::{self as steering, Client, Family, Line, Places, Seen};
+use hanse_steering::{Client, Family, Line, Places, Seen, rules};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::zones::{Found, ServedHost, Zones};
+use crate::{
+    steer::LastAnswers,
+    zones::{Found, ServedHost, Zones},
+};
 
 /// How a responder would answer a client now, rule by rule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,16 +86,27 @@ fn of_host(host: &ServedHost, client: IpNet, family: Option<Family>, draw: u64) 
     let seen = Seen { places: &places, now: std::time::Duration::ZERO };
     let mut lines: Vec<Line> = Vec::new();
     let asked = Client { prefix: Some(client), family, spot: None, draw };
-    let answer = steering::answer(&host.policy, seen, &asked, &mut lines);
+    let steered = LastAnswers::default().steer(host, seen, &asked, &mut lines);
+    let mut rules: Vec<_> = lines.into_iter().map(RuleTrace::from).collect();
+    if steered.fell_back {
+        let answers =
+            |of: &&hanse_runtime::Candidate| of.addresses.iter().any(|one| steered.addresses.contains(one));
+        rules.push(RuleTrace {
+            rule: rules::NEVER_EMPTY.to_owned(),
+            step: None,
+            looked_at: "the policy panicked or gave no address; a thread that has answered before gives its last answer".to_owned(),
+            left: host.model.candidates.iter().filter(answers).map(|of| of.region.clone()).collect(),
+        });
+    }
     let of_family = |address: &IpAddr| family.is_none_or(|family| family.has(address));
     Explained {
         host: host.model.host.to_string(),
         client: client.to_string(),
         draw,
-        addresses: answer.addresses().filter(of_family).collect(),
-        by_client: answer.by_client(),
+        addresses: steered.addresses.into_iter().filter(of_family).collect(),
+        by_client: steered.by_client,
         ttl: host.ttl(),
-        rules: lines.into_iter().map(RuleTrace::from).collect(),
+        rules,
     }
 }
 
@@ -132,6 +146,12 @@ mod tests {
         assert_eq!(rule.left.iter().map(|region| region.as_str()).collect::<Vec<_>>(), ["eu-west"]);
         let text = serde_json::to_string(&explained).unwrap();
         assert_eq!(serde_json::from_str::<Explained>(&text).unwrap(), explained);
+
+        let fell_back =
+            crate::seeded::bring_back(&["policy-panics"], || ask(Some(&zones), "orders.gslb.example.com"));
+        let fell_back = fell_back.unwrap();
+        assert_eq!(fell_back.addresses, explained.addresses, "as clients are answered");
+        assert_eq!(fell_back.rules.last().unwrap().rule, "never-empty");
 
         for (name, why) in [
             ("www.example.org", "in no zone"),

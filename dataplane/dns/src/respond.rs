@@ -294,7 +294,7 @@ impl Responder {
         let places = moment.places.get(&host.model.environment).unwrap_or(&NO_PLACES);
         let prefix = Some(network(query, sender.address));
         let client = Client { prefix, family: Some(family), spot: None, draw: moment.draw };
-        let steered = self.last.steer(host, Seen { places, now: moment.now }, &client);
+        let steered = self.last.steer(host, Seen { places, now: moment.now }, &client, &mut ());
         if steered.addresses.is_empty() {
             // No address of any region is known here. "No such record" would be kept for the negative TTL; this makes resolvers ask
             // another name server, or use what they have (RFC 8767).

@@ -7,7 +7,7 @@ use std::{
 };
 
 use foldhash::fast::RandomState;
-use hanse_steering::{self as steering, Client, Family, Places, Seen};
+use hanse_steering::{self as steering, Client, Family, Places, Seen, Trace};
 
 use crate::{
     seeded::seeded,
@@ -32,8 +32,14 @@ pub(crate) struct Steered {
 impl LastAnswers {
     /// The addresses of the host for this client. Where its policy panics or gives none, the rule `never-empty` gives what was answered
     /// last, or else what is known.
-    pub(crate) fn steer(&mut self, host: &ServedHost, seen: Seen<'_>, client: &Client) -> Steered {
-        let by_policy = catch_unwind(AssertUnwindSafe(|| by_policy(host, seen, client)));
+    pub(crate) fn steer(
+        &mut self,
+        host: &ServedHost,
+        seen: Seen<'_>,
+        client: &Client,
+        trace: &mut impl Trace,
+    ) -> Steered {
+        let by_policy = catch_unwind(AssertUnwindSafe(|| by_policy(host, seen, client, trace)));
         match by_policy {
             Ok((addresses, by_client)) if !addresses.is_empty() => {
                 self.keep(host, &addresses);
@@ -72,9 +78,14 @@ impl LastAnswers {
     }
 }
 
-fn by_policy(host: &ServedHost, seen: Seen<'_>, client: &Client) -> (Vec<IpAddr>, bool) {
+fn by_policy(
+    host: &ServedHost,
+    seen: Seen<'_>,
+    client: &Client,
+    trace: &mut impl Trace,
+) -> (Vec<IpAddr>, bool) {
     assert!(!seeded("policy-panics"), "a bug of a policy that a test brings back");
-    let answer = steering::answer(&host.policy, seen, client, &mut ());
+    let answer = steering::answer(&host.policy, seen, client, trace);
     let addresses = if seeded("policy-answers-nothing") { Vec::new() } else { answer.addresses().collect() };
     (addresses, answer.by_client())
 }
@@ -94,7 +105,7 @@ mod tests {
         let places = BTreeMap::new();
         let seen = Seen { places: &places, now: Duration::ZERO };
         let client = Client { prefix: None, family: None, spot: None, draw: 7 };
-        bring_back(bugs, || last.steer(host, seen, &client))
+        bring_back(bugs, || last.steer(host, seen, &client, &mut ()))
     }
 
     fn addresses(texts: &[&str]) -> Vec<IpAddr> {
