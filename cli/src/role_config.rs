@@ -339,5 +339,24 @@ mod tests {
             drain: hanse_gateway::config::Drain { announce_ms: 7, limit_ms: 8 },
             access_log: Some(hanse_gateway::config::AccessLogTarget::File("log".into())),
         });
+        comes_from_variables(&hanse_dns::Config {
+            name: "dns-1".parse().unwrap(),
+            data_dir: "data".into(),
+            store_key: Some(hanse_agent::StoreKey::File("k".into())),
+            agents: vec![text("a:1"), text("b:1")],
+            enrolment: vec![text("a:2"), text("b:2")],
+            join_token_file: Some("token".into()),
+            workers: Some(3),
+            listen: hanse_dns::config::Listen {
+                dns: vec![text("192.0.2.53:53"), text("[2001:db8::53]:53")],
+                admin: text("h:3"),
+            },
+            advertise: Some(text("ns1.example.com:53")),
+            limits: hanse_dns::config::Limits { answers_per_second: 7 },
+        });
+        let listed = [("LISTEN_DNS".to_owned(), r#"["192.0.2.53:53", "[2001:db8::53]:53"]"#.to_owned())];
+        let file = "name = \"d\"\ndata_dir = \"d\"\nagents = [\"a:1\"]\nlisten = { dns = \"h:1\", admin = \"h:2\" }\n";
+        let config: hanse_dns::Config = parse(file, "HANSE_DNS_", &listed).unwrap();
+        assert_eq!(config.listen.dns, ["192.0.2.53:53", "[2001:db8::53]:53"]);
     }
 }

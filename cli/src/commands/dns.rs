@@ -31,7 +31,7 @@ pub(crate) async fn ask_responder(
         Failure::new(Exit::NoQuorum, format!("no answer from the responder at {address}: {why}"))
             .remedy(remedy)
     };
-    let page = page(name, client, draw);
+    let page = page(name, client, record_type, draw);
     let (status, body) = admin_port::get(address, &page, MAX_ANSWER_BYTES).await.map_err(failure)?;
     match status {
         StatusCode::OK => {}
@@ -41,13 +41,8 @@ pub(crate) async fn ask_responder(
         }
         status => return Err(failure(format!("it says {status}; it may not have joined yet")).into()),
     }
-    let mut explained: Explained = serde_json::from_slice(&body)
+    let explained: Explained = serde_json::from_slice(&body)
         .map_err(|error| failure(format!("it is no responder of this release: {error}")))?;
-    explained.addresses.retain(|address| match record_type {
-        None => true,
-        Some(AddressType::A) => address.is_ipv4(),
-        Some(AddressType::Aaaa) => address.is_ipv6(),
-    });
     data(match output {
         Output::Table | Output::Wide => render::explained(&explained),
         Output::Json => render::pretty(&explained),
@@ -60,9 +55,14 @@ pub(crate) async fn ask_responder(
 }
 
 /// The page of the admin port.
-fn page(name: &str, client: &str, draw: Option<u64>) -> String {
+fn page(name: &str, client: &str, record_type: Option<AddressType>, draw: Option<u64>) -> String {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     query.append_pair("name", name).append_pair("as", client);
+    match record_type {
+        None => {}
+        Some(AddressType::A) => drop(query.append_pair("type", "A")),
+        Some(AddressType::Aaaa) => drop(query.append_pair("type", "AAAA")),
+    }
     if let Some(draw) = draw {
         query.append_pair("draw", &draw.to_string());
     }
@@ -76,9 +76,12 @@ mod tests {
     #[test]
     fn what_is_asked_goes_as_it_is() {
         assert_eq!(
-            page("orders.example", "10.1.0.0/16", Some(7)),
+            page("orders.example", "10.1.0.0/16", None, Some(7)),
             "/ask?name=orders.example&as=10.1.0.0%2F16&draw=7"
         );
-        assert_eq!(page("a&as=b", "::1", None), "/ask?name=a%26as%3Db&as=%3A%3A1");
+        assert_eq!(
+            page("a&as=b", "::1", Some(AddressType::Aaaa), None),
+            "/ask?name=a%26as%3Db&as=%3A%3A1&type=AAAA"
+        );
     }
 }

@@ -11,6 +11,7 @@ use axum::{
 };
 use hanse_dns_wire::absolute;
 use hanse_link::LinkStatus;
+use hanse_steering::Family;
 use hanse_topology::{Position, ScopeId};
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -23,7 +24,8 @@ use crate::{
     zones::Zones,
 };
 
-/// `/ask?name=NAME&as=ADDRESS`: how a client of this address or network would be answered, rule by rule; `&draw=N` repeats an answer.
+/// `/ask?name=NAME&as=ADDRESS`: how a client of this address or network would be answered, rule by rule; `&type=AAAA` asks for one type,
+/// `&draw=N` repeats an answer.
 /// `/config`: the scope, its zones with their serials, what of it is on disk, and how the link to the agent stands.
 pub(crate) fn router(
     identity: String,
@@ -46,6 +48,27 @@ struct Asked {
     #[serde(rename = "as")]
     client: String,
     draw: Option<u64>,
+    /// As in a query; both where it is left out.
+    #[serde(rename = "type")]
+    record_type: Option<AddressType>,
+}
+
+/// The types of records that hosts have.
+#[derive(Debug, Clone, Copy, Deserialize)]
+enum AddressType {
+    #[serde(rename = "A")]
+    A,
+    #[serde(rename = "AAAA")]
+    Aaaa,
+}
+
+impl AddressType {
+    fn family(self) -> Family {
+        match self {
+            Self::A => Family::V4,
+            Self::Aaaa => Family::V6,
+        }
+    }
 }
 
 fn answer(
@@ -53,7 +76,7 @@ fn answer(
     query: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Json<Explained>, (StatusCode, String)> {
     let bad = |why: String| (StatusCode::BAD_REQUEST, format!("{why}\n"));
-    let Query(Asked { name, client, draw }) = query.map_err(|rejected| {
+    let Query(Asked { name, client, draw, record_type }) = query.map_err(|rejected| {
         bad(format!("{}; ask /ask?name=orders.gslb.example.com&as=198.51.100.7", rejected.body_text()))
     })?;
     let name = absolute(&name).map_err(|error| bad(format!("name: {error}")))?;
@@ -61,7 +84,7 @@ fn answer(
         bad(format!("as: {client:?} is no address and no network; write 198.51.100.7 or 10.1.0.0/16"))
     })?;
     let draw = draw.unwrap_or_else(rand::random);
-    explain(zones.load().as_deref(), &name, client, draw)
+    explain(zones.load().as_deref(), &name, client, record_type.map(AddressType::family), draw)
         .map(Json)
         .map_err(|why| (StatusCode::NOT_FOUND, format!("{why}\n")))
 }

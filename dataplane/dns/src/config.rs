@@ -38,7 +38,7 @@ pub struct Config {
     /// Addresses to listen on.
     pub listen: Listen,
     /// Where clients reach the responder, `host:port`, for those who look at the region.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "one_of_one")]
     pub advertise: Option<String>,
     /// Bounds on what clients get.
     #[serde(default)]
@@ -65,9 +65,23 @@ fn one_or_several<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Stri
         Several(Vec<String>),
     }
     Ok(match Written::deserialize(deserializer)? {
-        Written::One(address) => vec![address],
+        // A variable has several with commas between them.
+        Written::One(text) => text.split(',').map(|address| address.trim().to_owned()).collect(),
         Written::Several(addresses) => addresses,
     })
+}
+
+/// A variable of this key arrives as a list, because other roles advertise several addresses.
+fn one_of_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "one address is wanted here: \"ns1.example.com:53\"")]
+    enum Written {
+        One(String),
+        Listed([String; 1]),
+    }
+    Ok(Some(match Written::deserialize(deserializer)? {
+        Written::One(address) | Written::Listed([address]) => address,
+    }))
 }
 
 /// Bounds on what clients get.
@@ -189,6 +203,17 @@ mod tests {
         assert_eq!(toml::from_str::<Config>(&text).unwrap(), config);
         let one = text.replace("dns = [\"192.0.2.53:53\", \"[2001:db8::53]:53\"]", "dns = \"192.0.2.53:53\"");
         assert_eq!(toml::from_str::<Config>(&one).unwrap().listen.dns, ["192.0.2.53:53"]);
+        let commas = text.replace(
+            "dns = [\"192.0.2.53:53\", \"[2001:db8::53]:53\"]",
+            "dns = \"192.0.2.53:53, [2001:db8::53]:53\"",
+        );
+        assert_eq!(toml::from_str::<Config>(&commas).unwrap(), config);
+        let advertise = |value: &str| toml::from_str::<Config>(&format!("advertise = {value}\n{text}"));
+        for value in ["\"ns1.example.com:53\"", "[\"ns1.example.com:53\"]"] {
+            assert_eq!(advertise(value).unwrap().advertise.as_deref(), Some("ns1.example.com:53"));
+        }
+        let two = advertise("[\"ns1.example.com:53\", \"ns2.example.com:53\"]").unwrap_err();
+        assert!(two.to_string().contains("one address is wanted"), "{two}");
         let none = text.replace("dns = [\"192.0.2.53:53\", \"[2001:db8::53]:53\"]", "dns = 53");
         assert!(toml::from_str::<Config>(&none).unwrap_err().to_string().contains("or a list of them"));
         assert!(toml::from_str::<Config>(&format!("colour = 1\n{text}")).is_err(), "an unknown key");

@@ -3,11 +3,14 @@
 use std::net::IpAddr;
 
 use hanse_dns_wire::Name;
-use hanse_steering::{self as steering, Client, Line, Places, Seen};
+use hanse_steering::{Client, Family, Line, Places, Seen, rules};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::zones::{Found, ServedHost, Zones};
+use crate::{
+    steer::LastAnswers,
+    zones::{Found, ServedHost, Zones},
+};
 
 /// How a responder would answer a client now, rule by rule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,7 +24,7 @@ pub struct Explained {
     pub draw: u64,
     /// In the order in which they applied.
     pub rules: Vec<RuleTrace>,
-    /// The answer, of both families.
+    /// The answer: of the family that was asked for, or of both.
     pub addresses: Vec<IpAddr>,
     /// Whether clients of other networks may get others.
     pub by_client: bool,
@@ -51,6 +54,8 @@ pub(crate) enum Unexplained {
     Unready,
     #[error("{0} is in no zone of this responder: it is refused; /config lists the zones")]
     Elsewhere(Name),
+    #[error("{0}: a GlobalHost that may have this name cannot be used; /config names it")]
+    Unusable(Name),
     #[error("{0} is no host of a GlobalHost")]
     NoHost(Name),
 }
@@ -60,31 +65,48 @@ pub(crate) fn explain(
     zones: Option<&Zones>,
     name: &Name,
     client: IpNet,
+    family: Option<Family>,
     draw: u64,
 ) -> Result<Explained, Unexplained> {
     let zones = zones.ok_or(Unexplained::Unready)?;
     let host = match zones.find(name) {
         Found::Elsewhere => return Err(Unexplained::Elsewhere(name.clone())),
+        Found::Nowhere(zone) if zone.may_lack(None) => return Err(Unexplained::Unusable(name.clone())),
+        Found::Here(zone, node) if zone.may_lack(Some(node)) => {
+            return Err(Unexplained::Unusable(name.clone()));
+        }
         Found::Nowhere(_) => None,
         Found::Here(_, node) => node.host.as_deref(),
     };
-    host.map(|host| of_host(host, client, draw)).ok_or_else(|| Unexplained::NoHost(name.clone()))
+    host.map(|host| of_host(host, client, family, draw)).ok_or_else(|| Unexplained::NoHost(name.clone()))
 }
 
-fn of_host(host: &ServedHost, client: IpNet, draw: u64) -> Explained {
+fn of_host(host: &ServedHost, client: IpNet, family: Option<Family>, draw: u64) -> Explained {
     let places = Places::new(); // as serving threads know them
     let seen = Seen { places: &places, now: std::time::Duration::ZERO };
     let mut lines: Vec<Line> = Vec::new();
-    let answer =
-        steering::answer(&host.policy, seen, &Client { prefix: Some(client), spot: None, draw }, &mut lines);
+    let asked = Client { prefix: Some(client), family, spot: None, draw };
+    let steered = LastAnswers::default().steer(host, seen, &asked, &mut lines);
+    let mut rules: Vec<_> = lines.into_iter().map(RuleTrace::from).collect();
+    if steered.fell_back {
+        let answers =
+            |of: &&hanse_runtime::Candidate| of.addresses.iter().any(|one| steered.addresses.contains(one));
+        rules.push(RuleTrace {
+            rule: rules::NEVER_EMPTY.to_owned(),
+            step: None,
+            looked_at: "the policy panicked or gave no address; a thread that has answered before gives its last answer".to_owned(),
+            left: host.model.candidates.iter().filter(answers).map(|of| of.region.clone()).collect(),
+        });
+    }
+    let of_family = |address: &IpAddr| family.is_none_or(|family| family.has(address));
     Explained {
         host: host.model.host.to_string(),
         client: client.to_string(),
         draw,
-        addresses: answer.addresses().collect(),
-        by_client: answer.by_client(),
+        addresses: steered.addresses.into_iter().filter(of_family).collect(),
+        by_client: steered.by_client,
         ttl: host.ttl(),
-        rules: lines.into_iter().map(RuleTrace::from).collect(),
+        rules,
     }
 }
 
@@ -115,7 +137,8 @@ mod tests {
         orders.candidates[1].why = "drained: new racks".to_owned();
         let content = vec![zone_entry(zone("gslb.example.com")), host_entry(orders)];
         let zones = ScopeIndex::default().hold(content, Vec::new(), &BTreeMap::new());
-        let ask = |zones, name| explain(zones, &absolute(name).unwrap(), "10.1.0.0/16".parse().unwrap(), 7);
+        let ask =
+            |zones, name| explain(zones, &absolute(name).unwrap(), "10.1.0.0/16".parse().unwrap(), None, 7);
         let explained = ask(Some(&zones), "Orders.gslb.example.com").unwrap();
         assert_eq!(explained.addresses, ["192.0.2.1".parse::<IpAddr>().unwrap()]);
         let rule = explained.rules.iter().find(|rule| rule.rule == "not-serving").unwrap();
@@ -123,6 +146,12 @@ mod tests {
         assert_eq!(rule.left.iter().map(|region| region.as_str()).collect::<Vec<_>>(), ["eu-west"]);
         let text = serde_json::to_string(&explained).unwrap();
         assert_eq!(serde_json::from_str::<Explained>(&text).unwrap(), explained);
+
+        let fell_back =
+            crate::seeded::bring_back(&["policy-panics"], || ask(Some(&zones), "orders.gslb.example.com"));
+        let fell_back = fell_back.unwrap();
+        assert_eq!(fell_back.addresses, explained.addresses, "as clients are answered");
+        assert_eq!(fell_back.rules.last().unwrap().rule, "never-empty");
 
         for (name, why) in [
             ("www.example.org", "in no zone"),

@@ -19,6 +19,7 @@ use bytes::Bytes;
 use hanse_link::{HeldBack, InUse, ProvenVersions, Quarantine, Replica, Replicas};
 use hanse_process::{Pulse, Shutdown};
 use hanse_proto::sync::ZoneServed;
+use hanse_runtime::ResourceKind;
 use hanse_sync::Seen;
 use hanse_topology::{LineageOrder, Position, ScopeId};
 use serde::Serialize;
@@ -347,7 +348,7 @@ impl Published {
         }
         let zones = self.zones.load_full();
         self.summary.store(Arc::new(Some(summary(scope, kept, &quarantine, zones.as_deref()))));
-        self.tell_ready(Ok(()));
+        self.tell_ready(ready(scope, kept, &quarantine));
         // Last: a task that hears of a position may count on its being answered from.
         let in_use = InUse { position: kept.position, quarantine };
         self.effective.send_replace([(scope.clone(), in_use)].into());
@@ -371,6 +372,23 @@ impl Published {
             differs
         });
     }
+}
+
+/// Ready is a responder with a zone in force. Other resources may be in quarantine.
+fn ready(scope: &ScopeId, kept: &KeptScope, quarantine: &Quarantine) -> Result<(), String> {
+    if kept.index.counts().zones > 0 {
+        return Ok(());
+    }
+    let is_zone = |key: &str| ResourceKind::of_key(key) == Some(ResourceKind::Zone);
+    Err(match quarantine.named().iter().find(|unusable| is_zone(&unusable.key)) {
+        Some(zone) => {
+            format!(
+                "no zone of {scope} is in force: {} cannot be used: {} {}",
+                zone.key, zone.field, zone.reason
+            )
+        }
+        None => format!("no zone of {scope} is in force; /config names what cannot be used"),
+    })
 }
 
 fn summary(

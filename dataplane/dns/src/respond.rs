@@ -11,7 +11,7 @@ use hanse_dns_wire::{
     cookie::{CookieStatus, Secret},
     tsig,
 };
-use hanse_steering::{Client, Places, Seen};
+use hanse_steering::{Client, Family, Places, Seen};
 use hanse_topology::Name;
 use ipnet::IpNet;
 
@@ -57,7 +57,7 @@ pub(crate) enum Outcome {
     NoSuchName,
     /// It is for another name server, or for none.
     Refused,
-    /// The responder has no configuration, or no address of the host's regions.
+    /// The responder has no configuration, no version of the host that it can use, or no address of the host's regions.
     Unready,
     /// It cannot be read.
     Malformed,
@@ -238,6 +238,8 @@ impl Responder {
         let Some(zones) = moment.zones else { return Decided::unready() };
         match zones.find(&query.name) {
             Found::Elsewhere => Decided::refused(),
+            // What is missing here, another name server may have. "No such name" would be kept for the negative TTL.
+            Found::Nowhere(zone) if zone.may_lack(None) => Decided::unready(),
             Found::Nowhere(zone) => Decided::new(Outcome::NoSuchName, Answer::no_such_name(zone.soa())),
             Found::Here(zone, node) => self.records(query, zone, node, moment, sender),
         }
@@ -263,9 +265,9 @@ impl Responder {
                 decided.answer.additionals = zone.glue().to_vec();
                 decided
             }
-            (RecordType::A | RecordType::AAAA, Some(host)) => {
-                self.addresses(query, zone, host, moment, sender)
-            }
+            (RecordType::A, Some(host)) => self.addresses(Family::V4, query, zone, host, moment, sender),
+            (RecordType::AAAA, Some(host)) => self.addresses(Family::V6, query, zone, host, moment, sender),
+            (RecordType::A | RecordType::AAAA, None) if zone.may_lack(Some(node)) => Decided::unready(),
             (RecordType::A | RecordType::AAAA, None) => {
                 let addresses = node.name_server.iter().filter(|address| is_of(query.record_type, address));
                 let record =
@@ -281,6 +283,7 @@ impl Responder {
 
     fn addresses(
         &mut self,
+        family: Family,
         query: &Query,
         zone: &ServedZone,
         host: &ServedHost,
@@ -289,14 +292,15 @@ impl Responder {
     ) -> Decided {
         static NO_PLACES: Places = Places::new();
         let places = moment.places.get(&host.model.environment).unwrap_or(&NO_PLACES);
-        let client = Client { prefix: Some(network(query, sender.address)), spot: None, draw: moment.draw };
-        let steered = self.last.steer(host, Seen { places, now: moment.now }, &client);
+        let prefix = Some(network(query, sender.address));
+        let client = Client { prefix, family: Some(family), spot: None, draw: moment.draw };
+        let steered = self.last.steer(host, Seen { places, now: moment.now }, &client, &mut ());
         if steered.addresses.is_empty() {
             // No address of any region is known here. "No such record" would be kept for the negative TTL; this makes resolvers ask
             // another name server, or use what they have (RFC 8767).
             return Decided::unready();
         }
-        let of_type = steered.addresses.iter().filter(|address| is_of(query.record_type, address));
+        let of_type = steered.addresses.iter().filter(|address| family.has(address));
         let records: Vec<Record> =
             of_type.map(|address| address_record(query.name.clone(), host.ttl(), *address)).collect();
         let mut decided = match records.is_empty() {

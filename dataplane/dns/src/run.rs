@@ -153,11 +153,10 @@ impl Answering {
 
     /// Returns when every thread has stopped, after the shutdown, or one has failed.
     async fn ended(self) -> Result<(), Error> {
-        for thread in self.threads {
-            let ended = thread.await.unwrap_or_else(|_| Err(io::Error::other("a serving thread panicked")));
-            ended.map_err(Error::Serving)?;
-        }
-        Ok(())
+        let ends = self.threads.into_iter().map(|ended| async {
+            ended.await.unwrap_or_else(|_| Err(io::Error::other("a serving thread panicked")))
+        });
+        futures_util::future::try_join_all(ends).await.map(drop).map_err(Error::Serving)
     }
 }
 

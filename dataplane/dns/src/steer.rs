@@ -7,7 +7,7 @@ use std::{
 };
 
 use foldhash::fast::RandomState;
-use hanse_steering::{self as steering, Client, Places, Seen};
+use hanse_steering::{self as steering, Client, Family, Places, Seen, Trace};
 
 use crate::{
     seeded::seeded,
@@ -21,7 +21,7 @@ pub(crate) struct LastAnswers(HashMap<Key, Vec<IpAddr>, RandomState>);
 /// The addresses for a client.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Steered {
-    /// Of both families. There is none only if no address of any region is known.
+    /// Of the regions that answer, so there may be some of the other family. There is none only if no address of any region is known.
     pub(crate) addresses: Vec<IpAddr>,
     /// Whether other clients may get others.
     pub(crate) by_client: bool,
@@ -32,8 +32,14 @@ pub(crate) struct Steered {
 impl LastAnswers {
     /// The addresses of the host for this client. Where its policy panics or gives none, the rule `never-empty` gives what was answered
     /// last, or else what is known.
-    pub(crate) fn steer(&mut self, host: &ServedHost, seen: Seen<'_>, client: &Client) -> Steered {
-        let by_policy = catch_unwind(AssertUnwindSafe(|| by_policy(host, seen, client)));
+    pub(crate) fn steer(
+        &mut self,
+        host: &ServedHost,
+        seen: Seen<'_>,
+        client: &Client,
+        trace: &mut impl Trace,
+    ) -> Steered {
+        let by_policy = catch_unwind(AssertUnwindSafe(|| by_policy(host, seen, client, trace)));
         match by_policy {
             Ok((addresses, by_client)) if !addresses.is_empty() => {
                 self.keep(host, &addresses);
@@ -43,7 +49,7 @@ impl LastAnswers {
                 Steered { addresses, by_client: false, fell_back: false }
             }
             Ok(_) | Err(_) => {
-                let addresses = self.fall_back(host, seen.places);
+                let addresses = self.fall_back(host, seen.places, client.family);
                 let fell_back = !addresses.is_empty();
                 // It holds for this client only: the next one may get the policy's.
                 Steered { addresses, by_client: true, fell_back }
@@ -51,9 +57,9 @@ impl LastAnswers {
         }
     }
 
-    fn fall_back(&self, host: &ServedHost, places: &Places) -> Vec<IpAddr> {
+    fn fall_back(&self, host: &ServedHost, places: &Places, family: Option<Family>) -> Vec<IpAddr> {
         let last = self.0.get(&host.key).into_iter().flatten().copied().collect();
-        steering::fallback(&host.policy, places, &last).into_iter().collect()
+        steering::fallback(&host.policy, places, family, &last).into_iter().collect()
     }
 
     fn keep(&mut self, host: &ServedHost, addresses: &Vec<IpAddr>) {
@@ -72,9 +78,14 @@ impl LastAnswers {
     }
 }
 
-fn by_policy(host: &ServedHost, seen: Seen<'_>, client: &Client) -> (Vec<IpAddr>, bool) {
+fn by_policy(
+    host: &ServedHost,
+    seen: Seen<'_>,
+    client: &Client,
+    trace: &mut impl Trace,
+) -> (Vec<IpAddr>, bool) {
     assert!(!seeded("policy-panics"), "a bug of a policy that a test brings back");
-    let answer = steering::answer(&host.policy, seen, client, &mut ());
+    let answer = steering::answer(&host.policy, seen, client, trace);
     let addresses = if seeded("policy-answers-nothing") { Vec::new() } else { answer.addresses().collect() };
     (addresses, answer.by_client())
 }
@@ -93,8 +104,8 @@ mod tests {
     fn steer(last: &mut LastAnswers, host: &ServedHost, bugs: &'static [&'static str]) -> Steered {
         let places = BTreeMap::new();
         let seen = Seen { places: &places, now: Duration::ZERO };
-        let client = Client { prefix: None, spot: None, draw: 7 };
-        bring_back(bugs, || last.steer(host, seen, &client))
+        let client = Client { prefix: None, family: None, spot: None, draw: 7 };
+        bring_back(bugs, || last.steer(host, seen, &client, &mut ()))
     }
 
     fn addresses(texts: &[&str]) -> Vec<IpAddr> {

@@ -36,6 +36,11 @@ const PULSE: Duration = Duration::from_secs(1);
 /// A serving thread that has not shown it for so long hangs: nothing on it may take even a hundredth of that.
 pub(crate) const HANGS_AFTER: Duration = Duration::from_secs(10);
 
+/// Octets of the header of a message (RFC 1035, section 4.1.1).
+const HEADER: usize = 12;
+/// The code of a server that failed.
+const SERVFAIL: u8 = 2;
+
 /// Nothing tells this release how other regions are.
 static NO_PLACES: BTreeMap<Name, Places> = BTreeMap::new();
 
@@ -122,10 +127,10 @@ impl Serving {
                 error!(
                     left_out,
                     octets = message.len(),
-                    "answering a query panicked; its client gets nothing"
+                    "answering a query panicked; its client gets SERVFAIL"
                 );
             }
-            Response { message: None, outcome: Outcome::Failed, fell_back: false }
+            Response { message: failed(message), outcome: Outcome::Failed, fell_back: false }
         });
         if response.fell_back
             && let Some(left_out) = self.fallbacks.allows()
@@ -162,6 +167,17 @@ impl Serving {
     }
 }
 
+/// SERVFAIL to a query, without its question: a header alone, which no code of messages makes. So the client asks another name server at
+/// once. `None`: the message is no query.
+fn failed(message: &[u8]) -> Option<Vec<u8>> {
+    let &[id_high, id_low, flags, ..] = message.first_chunk::<HEADER>()?;
+    let is_response = flags & 0x80 != 0;
+    let opcode_and_recursion_desired = flags & 0x79;
+    let mut header = vec![0; HEADER];
+    header[..4].copy_from_slice(&[id_high, id_low, 0x80 | opcode_and_recursion_desired, SERVFAIL]);
+    (!is_response).then_some(header)
+}
+
 fn is_same(one: Option<&Arc<Zones>>, other: Option<&Arc<Zones>>) -> bool {
     match (one, other) {
         (Some(one), Some(other)) => Arc::ptr_eq(one, other),
@@ -195,8 +211,14 @@ mod tests {
         };
         let request = Question::new(absolute("orders.example").unwrap(), RecordType::A).request(None, 0);
         let sender = Sender { address: [192, 0, 2, 1].into(), transport: Transport::Udp };
-        let answer = || serving.answer(request.message(), sender).is_some();
-        assert!(!bring_back(&["query-panics"], answer));
-        assert!(answer());
+        let answer = |message: &[u8]| bring_back(&["query-panics"], || serving.answer(message, sender));
+        let message = request.message();
+        let failed = answer(message).unwrap();
+        assert_eq!(failed, [message[0], message[1], 0x80 | message[2] & 1, SERVFAIL, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(answer(&message[..11]), None, "no header");
+        let mut response = message.to_vec();
+        response[2] |= 0x80;
+        assert_eq!(answer(&response), None, "two servers must not answer each other");
+        assert!(serving.answer(message, sender).is_some_and(|answer| answer.len() > HEADER));
     }
 }

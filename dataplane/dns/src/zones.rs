@@ -37,6 +37,16 @@ pub(crate) struct Zones {
     by_origin: HashMap<NameKey, ServedZone, RandomState>,
 }
 
+/// What is known of a zone.
+#[derive(Debug)]
+pub(crate) struct Contents {
+    pub(crate) zone: Arc<Zone>,
+    /// The hosts in force.
+    pub(crate) hosts: Vec<Arc<ServedHost>>,
+    /// The names of hosts of which no version can be used.
+    pub(crate) lacks: Vec<DomainName>,
+}
+
 /// A zone, with what it answers with.
 #[derive(Debug)]
 pub(crate) struct ServedZone {
@@ -47,6 +57,8 @@ pub(crate) struct ServedZone {
     glue: Vec<Record>,
     /// The names below the apex, and the apex, that exist.
     names: HashMap<NameKey, Node, RandomState>,
+    /// There may be a host of another name: one that cannot be used, and whose name cannot be read.
+    lacks_unknown: bool,
 }
 
 /// What a name of a zone has.
@@ -56,6 +68,8 @@ pub(crate) struct Node {
     pub(crate) host: Option<Arc<ServedHost>>,
     /// The addresses of a name server of the zone. Where there is a host too, the host is answered.
     pub(crate) name_server: Vec<IpAddr>,
+    /// There is a host, and no version of it can be used.
+    pub(crate) lacks_host: bool,
     /// It is the zone's apex.
     pub(crate) is_apex: bool,
 }
@@ -72,10 +86,11 @@ pub(crate) enum Found<'a> {
 }
 
 impl Zones {
-    /// These zones, each with its hosts.
-    pub(crate) fn new<'a>(zones: impl Iterator<Item = (&'a Arc<Zone>, &'a [Arc<ServedHost>])>) -> Self {
-        let one =
-            |(zone, hosts): (&Arc<Zone>, _)| (NameKey::of_domain(&zone.origin), ServedZone::new(zone, hosts));
+    /// These zones. `lacks_unknown`: there may be a host more in each of them.
+    pub(crate) fn new<'a>(zones: impl Iterator<Item = &'a Contents>, lacks_unknown: bool) -> Self {
+        let one = |contents: &Contents| {
+            (NameKey::of_domain(&contents.zone.origin), ServedZone::new(contents, lacks_unknown))
+        };
         Self { by_origin: zones.map(one).collect() }
     }
 
@@ -107,7 +122,8 @@ impl ServedZone {
     /// How long resolvers may keep the address of a name server, in seconds.
     pub(crate) const APEX_TTL: u32 = APEX_TTL;
 
-    fn new(zone: &Arc<Zone>, hosts: &[Arc<ServedHost>]) -> Self {
+    fn new(contents: &Contents, lacks_unknown: bool) -> Self {
+        let Contents { zone, hosts, lacks } = contents;
         let apex = wire(&zone.origin);
         let apex_record = |data| Record::from_rdata(apex.clone(), APEX_TTL, data);
         let mut names: HashMap<NameKey, Node, RandomState> = HashMap::default();
@@ -131,14 +147,26 @@ impl ServedZone {
         for host in hosts {
             node(&host.model.host, &|node| node.host = Some(Arc::clone(host)));
         }
+        for host in lacks {
+            node(host, &|node| node.lacks_host = true);
+        }
         let servers = zone.name_servers.iter().map(|server| wire(&server.name));
         Self {
             soa: apex_record(RData::SOA(soa(zone))),
             name_servers: servers.map(|server| apex_record(RData::NS(rdata::NS(server)))).collect(),
             glue,
             names,
+            lacks_unknown,
             zone: Arc::clone(zone),
         }
+    }
+
+    /// Whether an address of this name may be missing here, because a host cannot be used. `None`: the name is not in the zone.
+    pub(crate) fn may_lack(&self, node: Option<&Node>) -> bool {
+        let lacks = |node: &Node| {
+            node.host.is_none() && node.name_server.is_empty() && (node.lacks_host || self.lacks_unknown)
+        };
+        node.map_or(self.lacks_unknown, lacks)
     }
 
     /// Its SOA record.
@@ -165,7 +193,7 @@ impl ServedZone {
 impl Node {
     /// Whether there is a record of any type. A name between others has none.
     pub(crate) fn has_records(&self) -> bool {
-        self.is_apex || self.host.is_some() || !self.name_server.is_empty()
+        self.is_apex || self.host.is_some() || self.lacks_host || !self.name_server.is_empty()
     }
 }
 

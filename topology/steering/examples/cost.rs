@@ -101,7 +101,7 @@ fn ask(regions: &[Region], steps: &[Step], answers: u64, default_answers: u64) -
     let start = Instant::now();
     for _ in 0..answers {
         draw = draw.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
-        let client = Client { prefix, spot, draw };
+        let client = Client { prefix, family: None, spot, draw };
         let answer = answer(&host, seen, black_box(&client), &mut ());
         black_box((answer.addresses().count(), answer.by_client()));
     }

@@ -15,7 +15,7 @@ use hanse_topology::Name;
 use ipnet::IpNet;
 
 pub use self::{
-    candidates::{NO_ADDRESS, NOT_SERVING},
+    candidates::{Family, NO_ADDRESS, NOT_SERVING},
     fallback::{NEVER_EMPTY, fallback},
     health::{ALL_BAD, DOWN, UNKNOWN_STAYS},
     plan::PLAN,
@@ -37,6 +37,8 @@ pub const WOULD_EMPTY: &str = "would-empty";
 pub struct Client {
     /// Its network, or that of its resolver, as far as it is known. An IPv4 address is an IPv4 network here, never a mapped one.
     pub prefix: Option<IpNet>,
+    /// The addresses that it asks for; `None`: of both families.
+    pub family: Option<Family>,
     /// Where it is.
     pub spot: Option<Spot>,
     /// A random number, another one for each query. So the weights also hold where all clients are behind one resolver.
@@ -67,7 +69,7 @@ impl<'a> Answer<'a> {
     /// Whether the answer belongs to the client's network. Where it is false, a resolver may give the answers for this host to
     /// all of its clients (RFC 7871, section 7.2.1: scope 0): with the same draw, every client gets the same regions.
     ///
-    /// It is true exactly if a step `origin` or `geo` met more than one candidate, or follows a choice by chance that left more
+    /// It holds for the family that was asked for. It is true exactly if a step `origin` or `geo` met more than one candidate, or follows a choice by chance that left more
     /// than one of several. So it is the same for every client and every draw, as long as the regions' health and addresses stay.
     /// It may be true although all clients get one answer: `origin: 10.0.0.0/8 → eu, us` and then `failover: eu, us` leads
     /// everybody to eu. That costs entries in a resolver's cache, and leads no client elsewhere.
@@ -79,7 +81,7 @@ impl<'a> Answer<'a> {
 /// Which regions answer to a client: `no-address`, `not-serving`, `down`, `unknown-stays`, `plan`, and then the steps of the
 /// policy.
 pub fn answer<'a>(host: &'a Host, seen: Seen<'a>, client: &Client, trace: &mut impl Trace) -> Answer<'a> {
-    resolve(host, seen, client.prefix, client.spot, Draw::new(client.draw), trace)
+    resolve(host, seen, client, Draw::new(client.draw), trace)
 }
 
 /// The regions for any client, whatever the regions' health: only what is committed decides. Secondaries and name servers of other
@@ -88,25 +90,25 @@ pub fn answer<'a>(host: &'a Host, seen: Seen<'a>, client: &Client, trace: &mut i
 /// Chance decides nothing. Where `plan` and `weighted` would draw, the candidates with the greatest share stay.
 pub fn default_answer(host: &Host) -> Answer<'_> {
     let nothing = Seen { places: &NO_PLACES, now: std::time::Duration::ZERO };
-    Answer { by_client: false, ..resolve(host, nothing, None, None, Draw::NONE, &mut ()) }
+    let anybody = Client { prefix: None, family: None, spot: None, draw: 0 };
+    Answer { by_client: false, ..resolve(host, nothing, &anybody, Draw::NONE, &mut ()) }
 }
 
 fn resolve<'a>(
     host: &'a Host,
     seen: Seen<'a>,
-    prefix: Option<IpNet>,
-    spot: Option<Spot>,
+    client: &Client,
     draw: Draw,
     trace: &mut impl Trace,
 ) -> Answer<'a> {
     assert!(!seeded("panic-in-a-rule"), "a test brings this bug back");
-    let remaining = candidates::with_address(host, seen.places, trace);
+    let remaining = candidates::with_address(host, seen.places, client.family, trace);
     let mut chain = Chain { host, remaining, several_by_chance: false, by_client: false, trace };
     if !remaining.is_empty() {
         candidates::serving(&mut chain);
         health::not_down(&mut chain, seen);
         let draw = plan::share(&mut chain, draw);
-        policy::steps(&mut chain, prefix, spot, draw);
+        policy::steps(&mut chain, client.prefix, client.spot, draw);
     }
     Answer { host, places: seen.places, remaining: chain.remaining, by_client: chain.by_client }
 }

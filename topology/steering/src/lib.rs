@@ -23,7 +23,7 @@ mod shift;
 mod spot;
 mod trace;
 
-pub use answer::{Answer, Client, answer, default_answer, fallback};
+pub use answer::{Answer, Client, Family, answer, default_answer, fallback};
 pub use host::{Candidate, Host, InvalidHost, Step};
 pub use readiness::{
     Capacity, Finding, Heard, MAX_AGE, MIN_LIFETIME, Readiness, Standby, Sync, Verdict, readiness,

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use hanse_dns_wire::absolute;
 use hanse_process::{Metrics, ShutdownTrigger};
+use hanse_proto::runtime;
 use hanse_topology::{Lineage, Name};
 use sha2::{Digest as _, Sha256};
 use tokio::{task::JoinHandle, time::timeout};
@@ -144,6 +145,21 @@ async fn what_cannot_be_used_is_told_and_its_last_good_version_is_served() {
         (&page["served"][0]["serial"], &page["unusableResources"][0]["key"]),
         (&41.into(), &"host/orders".into())
     );
+}
+
+#[tokio::test]
+async fn without_a_zone_in_force_the_responder_is_not_ready() {
+    let bench = Bench::start();
+    let bad = runtime::Zone { contact: String::new(), ..zone("gslb.example.com") };
+    bench.publish(1, vec![zone_entry(bad.clone()), orders("192.0.2.1")], vec![]);
+    bench.uses(1).await;
+    let why = bench.kept.ready.borrow().clone().unwrap_err();
+    assert!(why.contains("zone/gslb") && why.contains("contact"), "{why}");
+
+    let other = runtime::Zone { name: "other".to_owned(), ..zone("other.example.com") };
+    bench.publish(2, vec![zone_entry(other)], vec![]);
+    assert_eq!(bench.uses(2).await, ["host/orders", "zone/gslb"]);
+    assert_eq!(*bench.kept.ready.borrow(), Ok(()), "a zone in force is enough");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     seeded::bring_back,
     testbed::{host, host_entry, zone, zone_entry},
-    zones::ScopeIndex,
+    zones::{self, ScopeIndex},
 };
 use hanse_dns_wire::{Question, RData, absolute, tsig::Key};
 use hanse_proto::runtime;
@@ -273,6 +273,67 @@ fn a_good_cookie_lifts_the_limit_and_so_does_tcp() {
         .map(|_| responder.respond(&broken, &moment(Some(&zones)), sender(Transport::Udp)).message.is_some())
         .collect();
     assert_eq!(outcomes, [true, true, false, false]);
+}
+
+/// Hosts that are new and cannot be used: another name server may have their addresses.
+#[test]
+fn a_host_that_cannot_be_used_is_never_told_to_be_none() {
+    let later = runtime::GlobalHost {
+        steps: vec![runtime::Step { step: None }], // as a step of a later release is read
+        ..host("a.new.gslb.example.com", &[("eu-west", &["192.0.2.1"])])
+    };
+    let unreadable = ("host/x".into(), bytes::Bytes::from_static(b"\xff"));
+    let codes = |bad: (zones::Key, bytes::Bytes)| {
+        let content =
+            vec![zone_entry(zone(ORIGIN)), host_entry(host(ORDERS, &[("eu-west", &["192.0.2.1"])])), bad];
+        let mut index = ScopeIndex::default();
+        let zones = index.hold(content, Vec::new(), &BTreeMap::new());
+        assert_eq!(index.quarantined().len(), 1);
+        move |name: &str, record_type| {
+            let (reply, _) = ask(Some(&zones), &request(name, record_type));
+            format!("{:?} {}", reply.code, reply.answers.len())
+        }
+    };
+    let check = |codes: &dyn Fn(&str, RecordType) -> String, expected: [&str; 6]| {
+        let names = ["a.new.", "new.", "nothing.", "", "orders.", "ns1."];
+        for (name, expected) in names.into_iter().zip(expected) {
+            assert_eq!(codes(&format!("{name}{ORIGIN}"), RecordType::A), expected, "{name}");
+        }
+    };
+    // Its name is known: the names around it are as they are.
+    let named = codes(host_entry(later));
+    check(&named, ["ServFail 0", "NoError 0", "NXDomain 0", "NoError 0", "NoError 1", "NoError 1"]);
+    assert_eq!(named("a.new.gslb.example.com", RecordType::TXT), "NoError 0");
+    // It is not: each name that is not there may be its name.
+    let unnamed = codes(unreadable);
+    check(&unnamed, ["ServFail 0", "ServFail 0", "ServFail 0", "ServFail 0", "NoError 1", "NoError 1"]);
+    assert_eq!(unnamed(ORIGIN, RecordType::SOA), "NoError 1");
+}
+
+#[test]
+fn each_type_is_answered_by_a_region_that_has_it() {
+    let mut mixed =
+        host("mixed.gslb.example.com", &[("eu-west", &["192.0.2.1"]), ("us-east", &["2001:db8::2"])]);
+    let weight = |region: &str| runtime::RegionWeight { region: region.to_owned(), weight: 1 };
+    let weights = runtime::Weights { weights: vec![weight("eu-west"), weight("us-east")] };
+    mixed.steps = vec![runtime::Step { step: Some(runtime::step::Step::Weighted(weights)) }];
+    let content = vec![zone_entry(zone(ORIGIN)), host_entry(mixed)];
+    let mut index = ScopeIndex::default();
+    let zones = index.hold(content, Vec::new(), &BTreeMap::new());
+    assert!(index.quarantined().is_empty(), "{:?}", index.quarantined());
+    for bugs in [&[][..], &["policy-panics"], &["policy-answers-nothing"]] {
+        let mut responder = responder(None);
+        for draw in (0..16).map(|nth| nth << 60) {
+            for (record_type, address) in [(RecordType::A, "192.0.2.1"), (RecordType::AAAA, "2001:db8::2")] {
+                let request = request("mixed.gslb.example.com", record_type);
+                let moment = Moment { draw, ..moment(Some(&zones)) };
+                let mut answer = || responder.respond(request.message(), &moment, sender(Transport::Udp));
+                let reply = request.read(&bring_back(bugs, &mut answer).message.unwrap(), NOW).unwrap();
+                let data: Vec<String> = reply.answers.iter().map(|record| record.data.to_string()).collect();
+                assert_eq!(data, [address], "{record_type} with draw {draw} and {bugs:?}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -143,6 +143,17 @@ async fn queries_on_one_connection_are_answered_in_order() {
 }
 
 #[tokio::test]
+async fn the_end_of_any_serving_thread_ends_the_responder() {
+    let (_goes_on, first) = tokio::sync::oneshot::channel();
+    let (end, second) = tokio::sync::oneshot::channel();
+    let answering = super::Answering { threads: vec![first, second] };
+    end.send(Err(std::io::Error::other("no descriptor"))).unwrap();
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(10), answering.ended());
+    let error = ended.await.expect("the first thread is not waited for").unwrap_err();
+    assert!(matches!(error, crate::Error::Serving(_)), "{error}");
+}
+
+#[tokio::test]
 async fn a_port_that_is_taken_is_named() {
     let agent = Agent::start().await;
     let dir = tempfile::tempdir().unwrap();

@@ -9,13 +9,14 @@ use std::{
 
 use bytes::Bytes;
 use hanse_link::ValueHash;
-use hanse_proto::sync::Quarantined;
+use hanse_proto::{runtime, sync::Quarantined};
 use hanse_runtime::{DomainName, Resource, ResourceKind, Unusable, Zone};
 use hanse_topology::Name;
+use prost::Message as _;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::{ServedHost, Zones};
+use super::{Contents, ServedHost, Zones};
 
 /// Why a version that looks sound is not used.
 const POISONED: &str = "is poisoned: this responder ended, or could not compile, before it had served this version for five minutes; \
@@ -54,6 +55,7 @@ enum Standing {
 struct Version {
     bytes: Bytes,
     model: Result<Model, Unusable>,
+    is_poisoned: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -92,7 +94,7 @@ impl ScopeIndex {
                     let is_poisoned =
                         poisoned.get(&key).is_some_and(|hash| Sha256::digest(&bytes)[..] == *hash);
                     let received = if is_poisoned {
-                        Version { bytes, model: Err(Unusable::new("", POISONED)) }
+                        Version { bytes, model: Err(Unusable::new("", POISONED)), is_poisoned: true }
                     } else {
                         Version::read(&key, bytes)
                     };
@@ -111,14 +113,23 @@ impl ScopeIndex {
     }
 
     /// Puts in force what can be used: of each resource the version received, or else the last good one. Zones come first, for hosts
-    /// need theirs.
+    /// need theirs. All that was received comes before the last good versions, so that none of those takes a name from it.
     fn settle(&mut self) -> Zones {
         let mut in_force = InForce::default();
         for is_turn in [true, false] {
-            for (key, entry) in &mut self.entries {
-                if (ResourceKind::of_key(key) == Some(ResourceKind::Zone)) == is_turn {
-                    entry.settle(&mut in_force);
-                }
+            let mut turn: Vec<&mut Entry> = self
+                .entries
+                .iter_mut()
+                .filter(|(key, _)| (ResourceKind::of_key(key) == Some(ResourceKind::Zone)) == is_turn)
+                .map(|(_, entry)| entry)
+                .collect();
+            for settle in [Entry::settle_received, Entry::settle_last_good] {
+                turn.iter_mut().for_each(|entry| settle(entry, &mut in_force));
+            }
+        }
+        for (_, entry) in self.entries.iter().filter(|(key, _)| is_host(key)) {
+            if matches!(entry.standing, Standing::Nothing(_)) {
+                in_force.lacks(entry.received.name());
             }
         }
         in_force.zones()
@@ -169,10 +180,28 @@ impl ScopeIndex {
     }
 }
 
+fn is_host(key: &Key) -> bool {
+    ResourceKind::of_key(key) == Some(ResourceKind::GlobalHost)
+}
+
 impl Version {
+    /// The zone and the name of a host, also of one that cannot be used otherwise. `None`: it has none that can be read.
+    fn name(&self) -> Option<(Name, DomainName)> {
+        match &self.model {
+            Ok(Model::Host(host)) => Some((host.model.zone.clone(), host.model.host.clone())),
+            Ok(Model::Zone(_) | Model::Later) => None,
+            Err(_) if self.is_poisoned => None, // reading it may be what ended the process
+            Err(_) => {
+                let kind = runtime::Resource::decode(self.bytes.clone()).ok()?.kind?;
+                let runtime::resource::Kind::GlobalHost(host) = kind else { return None };
+                Some((Name::new(&host.zone).ok()?, DomainName::parse(&host.host).ok()?))
+            }
+        }
+    }
+
     fn read(key: &Key, bytes: Bytes) -> Self {
         let model = model_of(key, &bytes);
-        Self { bytes, model }
+        Self { bytes, model, is_poisoned: false }
     }
 }
 
@@ -205,20 +234,22 @@ impl Entry {
         }
     }
 
-    fn settle(&mut self, in_force: &mut InForce) {
-        let mut take = |version: &Version| match &version.model {
-            Ok(model) => in_force.take(model),
-            Err(unusable) => Err(unusable.clone()),
+    fn settle_received(&mut self, in_force: &mut InForce) {
+        self.standing = match in_force.take_version(&self.received) {
+            Ok(()) => {
+                self.good = Some(self.received.clone());
+                Standing::Received
+            }
+            Err(why) => Standing::Nothing(why),
         };
-        self.standing = match take(&self.received) {
-            Ok(()) => Standing::Received,
-            Err(why) => match self.good.as_ref().map(take) {
-                Some(Ok(())) => Standing::LastGood(why),
-                Some(Err(_)) | None => Standing::Nothing(why),
-            },
-        };
-        if matches!(self.standing, Standing::Received) {
-            self.good = Some(self.received.clone());
+    }
+
+    fn settle_last_good(&mut self, in_force: &mut InForce) {
+        if let Standing::Nothing(why) = &self.standing
+            && let Some(good) = &self.good
+            && in_force.take_version(good).is_ok()
+        {
+            self.standing = Standing::LastGood(why.clone());
         }
     }
 }
@@ -226,12 +257,18 @@ impl Entry {
 /// What is in force so far.
 #[derive(Default)]
 struct InForce {
-    zones: BTreeMap<Name, (Arc<Zone>, Vec<Arc<ServedHost>>)>,
+    zones: BTreeMap<Name, Contents>,
     origins: BTreeSet<DomainName>,
     hosts: BTreeSet<DomainName>,
+    /// A host is in force in no version, and its name is not known.
+    lacks_unknown: bool,
 }
 
 impl InForce {
+    fn take_version(&mut self, version: &Version) -> Result<(), Unusable> {
+        self.take(version.model.as_ref().map_err(Unusable::clone)?)
+    }
+
     fn take(&mut self, model: &Model) -> Result<(), Unusable> {
         match model {
             Model::Zone(zone) => self.take_zone(zone),
@@ -247,13 +284,14 @@ impl InForce {
         if !self.origins.insert(zone.origin.clone()) {
             return Err(Unusable::new("origin", format!("{} is another zone's already", zone.origin)));
         }
-        self.zones.insert(zone.name.clone(), (Arc::clone(zone), Vec::new()));
+        let contents = Contents { zone: Arc::clone(zone), hosts: Vec::new(), lacks: Vec::new() };
+        self.zones.insert(zone.name.clone(), contents);
         Ok(())
     }
 
     fn take_host(&mut self, host: &Arc<ServedHost>) -> Result<(), Unusable> {
         let (name, of) = (&host.model.host, &host.model.zone);
-        let Some((zone, hosts)) = self.zones.get_mut(of) else {
+        let Some(Contents { zone, hosts, .. }) = self.zones.get_mut(of) else {
             return Err(Unusable::new("zone", format!("no zone {of} is in force")));
         };
         if !name.is_in(&zone.origin) {
@@ -266,7 +304,18 @@ impl InForce {
         Ok(())
     }
 
+    /// Notes that a host has no version in force, so that its name is not told to be none.
+    fn lacks(&mut self, name: Option<(Name, DomainName)>) {
+        let Some((zone, host)) = name else {
+            self.lacks_unknown = true;
+            return;
+        };
+        if let Some(contents) = self.zones.get_mut(&zone).filter(|of| host.is_in(&of.zone.origin)) {
+            contents.lacks.push(host);
+        }
+    }
+
     fn zones(&self) -> Zones {
-        Zones::new(self.zones.values().map(|(zone, hosts)| (zone, &**hosts)))
+        Zones::new(self.zones.values(), self.lacks_unknown)
     }
 }

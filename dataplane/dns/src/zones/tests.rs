@@ -151,6 +151,30 @@ fn a_zone_that_cannot_be_used_keeps_its_last_good_version_with_its_hosts() {
 }
 
 #[test]
+fn what_is_received_has_its_name_before_any_last_good_version() {
+    // One change gives the name to another key, and what the first key has now cannot be read.
+    let under = |key: &str, region| {
+        host_entry(runtime::GlobalHost { name: key.to_owned(), ..host("orders.gslb.example.com", &[region]) })
+    };
+    for [from, to] in [["a", "b"], ["b", "a"]] {
+        let mut index = ScopeIndex::default();
+        hold(&mut index, &[zone_entry(zone(ORIGIN)), under(from, EU)]);
+        let bad = (format!("host/{from}").into(), Bytes::from_static(b"\xff"));
+        let zones = hold(&mut index, &[zone_entry(zone(ORIGIN)), bad, under(to, US)]);
+        assert_eq!(found(&zones, "orders.gslb.example.com"), "192.0.2.2", "from {from} to {to}");
+        assert_eq!(refused(&index), [(format!("host/{from}"), "resource".to_owned())]);
+
+        let named = |key: &str| runtime::Zone { name: key.to_owned(), ..zone(ORIGIN) };
+        let mut index = ScopeIndex::default();
+        hold(&mut index, &[zone_entry(named(from))]);
+        let bad = runtime::Zone { contact: String::new(), ..named(from) };
+        let zones = hold(&mut index, &[zone_entry(bad), zone_entry(named(to))]);
+        assert_eq!(zones.iter().next().unwrap().zone.name.as_str(), to);
+        assert_eq!(refused(&index), [(format!("zone/{from}"), "contact".to_owned())]);
+    }
+}
+
+#[test]
 fn of_two_that_claim_one_name_the_first_by_key_has_it() {
     let twin = runtime::GlobalHost { name: "a-twin".to_owned(), ..host("orders.gslb.example.com", &[US]) };
     let zone_twin = runtime::Zone { name: "twin".to_owned(), ..zone(ORIGIN) };

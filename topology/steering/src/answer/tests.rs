@@ -8,7 +8,7 @@ use super::*;
 use crate::{Line, Place, ReportedHealth, Step, rules};
 
 const NOW: Duration = Duration::from_secs(1_000);
-const CLIENT: Client = Client { prefix: None, spot: None, draw: 0 };
+const CLIENT: Client = Client { prefix: None, family: None, spot: None, draw: 0 };
 
 fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -104,6 +104,55 @@ fn a_region_without_an_address_is_no_candidate() {
     assert_eq!(answer.addresses().collect::<Vec<_>>(), expected.collect::<Vec<_>>());
 }
 
+/// A host with IPv4 in one region and IPv6 in the other, in which every draw gives each client an address of its family.
+fn each_family_is_answered() -> bool {
+    let mut of = candidates(&["eu", "us"]);
+    of[0].addresses = BTreeSet::from(["192.0.2.1".parse().unwrap()]);
+    of[1].addresses = BTreeSet::from(["2001:db8::2".parse().unwrap()]);
+    let divided = host(of.clone(), &[Step::Weighted(vec![(name("eu"), 1), (name("us"), 1)])]);
+    of[0].percent = 0;
+    let moved = host(of, &[]);
+    let seen = Seen { places: &NO_PLACES, now: NOW };
+    let is_answered = |host: &Host, family: Family, draw| {
+        let client = Client { family: Some(family), draw, ..CLIENT };
+        answer(host, seen, &client, &mut ()).addresses().any(|address| family.has(&address))
+    };
+    [Family::V4, Family::V6].into_iter().all(|family| {
+        (0..32).all(|nth| {
+            let draw = random::nth_draw(5, nth);
+            is_answered(&divided, family, draw) && is_answered(&moved, family, draw)
+        })
+    })
+}
+
+#[test]
+fn a_region_without_the_family_asked_for_is_no_candidate_while_another_has_it() {
+    assert!(each_family_is_answered());
+    let noticed = !crate::seeded::bring_back("any-family", each_family_is_answered);
+    assert!(noticed, "the check notices a rule that looks at no family");
+
+    let mut of = candidates(&["eu", "us"]);
+    of[1].addresses = BTreeSet::from(["2001:db8::2".parse().unwrap()]);
+    let client = |family| Client { family: Some(family), ..CLIENT };
+    let mixed = host(of.clone(), &[]);
+    let (traced, _) = explain(&mixed, &NO_PLACES, &client(Family::V6), NO_ADDRESS);
+    assert_eq!(traced[0], "no-address: eu has no IPv6 address, us was given 1 → us");
+    // Where no region has the family, the host has addresses still, and what is missing is a record of the type.
+    let of_one = host(of[..1].to_vec(), &[]);
+    let (traced, _) = explain(&of_one, &NO_PLACES, &client(Family::V6), NO_ADDRESS);
+    assert_eq!(traced[0], "no-address: eu was given 1 → eu");
+
+    let last = BTreeSet::from(["192.0.2.9".parse().unwrap()]);
+    let v6 = of[1].addresses.clone();
+    assert!(fallback(&mixed, &NO_PLACES, Some(Family::V6), &last).is_superset(&v6));
+    assert_eq!(fallback(&mixed, &NO_PLACES, Some(Family::V4), &last), last);
+    assert_eq!(
+        fallback(&of_one, &NO_PLACES, Some(Family::V6), &last),
+        last,
+        "any address, where none is of it"
+    );
+}
+
 #[test]
 fn an_answer_is_empty_only_if_no_address_is_known() {
     let mut of = candidates(&["eu", "us"]);
@@ -123,7 +172,7 @@ fn an_answer_is_empty_only_if_no_address_is_known() {
         answer(&host, seen, &CLIENT, &mut lines);
         assert_eq!(lines.iter().map(|line| line.rule).collect::<Vec<_>>(), [NO_ADDRESS]);
         assert_eq!(default_answer(&host).regions().count(), 0);
-        assert!(fallback(&host, seen.places, &BTreeSet::new()).is_empty());
+        assert!(fallback(&host, seen.places, None, &BTreeSet::new()).is_empty());
     }
 }
 
@@ -471,7 +520,7 @@ fn the_last_resort_takes_the_first_addresses_that_there_are() {
     };
     let [eu, us] = ["eu", "us"].map(|region| candidate(region).addresses);
     let check = |host: &Host, places: &Places, last_good: &BTreeSet<IpAddr>, expected: &BTreeSet<IpAddr>| {
-        assert_eq!(&fallback(host, places, last_good), expected);
+        assert_eq!(&fallback(host, places, None, last_good), expected);
     };
     let none = BTreeSet::new();
     check(&of([100, 100], [true, true]), &advertised, &set(1), &set(1));
@@ -496,7 +545,7 @@ fn the_last_resort_applies_no_rule() {
         assert!(asked.is_err());
         assert!(std::panic::catch_unwind(|| default_answer(&host).regions().count()).is_err());
         let both = &candidate("eu").addresses | &candidate("us").addresses;
-        assert_eq!(fallback(&host, &NO_PLACES, &BTreeSet::new()), both);
+        assert_eq!(fallback(&host, &NO_PLACES, None, &BTreeSet::new()), both);
     });
     assert_eq!(rules::NEVER_EMPTY, "never-empty");
 }

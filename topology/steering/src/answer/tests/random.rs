@@ -134,6 +134,7 @@ fn client() -> impl Strategy<Value = Client> {
     let spot = prop_oneof![some_spot(), spot];
     (prop::option::weighted(0.9, network()), spot, any::<u64>()).prop_map(|(prefix, spot, draw)| Client {
         prefix,
+        family: None,
         spot,
         draw,
     })
@@ -200,7 +201,7 @@ fn never_empty(case: &Case) -> Result<(), TestCaseError> {
         prop_assert_eq!(found, known, "no address");
     }
     prop_assert_eq!(default_answer(&host).addresses().next().is_some(), given, "no committed address");
-    let last_resort = fallback(&host, &case.places, &BTreeSet::new());
+    let last_resort = fallback(&host, &case.places, None, &BTreeSet::new());
     prop_assert_eq!(!last_resort.is_empty(), known, "no last resort");
     Ok(())
 }
