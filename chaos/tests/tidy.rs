@@ -17,7 +17,7 @@ const EDGES: [(&str, &[&str]); 22] = [
     ("hanse-runtime", &["hanse-topology", "hanse-proto"]),
     ("hanse-management", &["hanse-topology", "hanse-proto", "hanse-runtime"]),
     ("hanse-sync", &["hanse-topology", "hanse-proto"]),
-    ("hanse-process", &[]),
+    ("hanse-process", &["hanse-topology"]),
     ("hanse-identity", &["hanse-topology", "hanse-proto", "hanse-process"]),
     ("hanse-store", &["hanse-topology", "hanse-proto"]),
     (
@@ -28,7 +28,7 @@ const EDGES: [(&str, &[&str]); 22] = [
         "hanse-local",
         &["hanse-topology", "hanse-runtime", "hanse-sync", "hanse-identity", "hanse-process", "hanse-link"],
     ),
-    ("hanse-dns-wire", &["hanse-process"]),
+    ("hanse-dns-wire", &["hanse-topology"]),
     (
         "hanse-node",
         &["hanse-topology", "hanse-proto", "hanse-identity", "hanse-process", "hanse-link", "hanse-local"],

@@ -7,6 +7,7 @@
 //! - [`Identity`]: how a process's name, role and region are spelled.
 //! - [`dialable`], [`of_no_host`]: which addresses others can be told.
 //! - [`Position`], [`Lineage`]: which position follows which.
+//! - [`bring_back`]: named bugs, by which tests prove their checkers.
 //!
 //! Nothing here does I/O. Nothing here knows HTTP, gRPC or Raft.
 
@@ -20,6 +21,7 @@ mod position;
 mod region;
 mod role;
 mod scope;
+mod seeded;
 
 pub use address::{MAX_ADDRESS_BYTES, dialable, is_loopback, of_no_host};
 pub use identity::{DOMAIN, Identity, InvalidIdentity, is_reserved};
@@ -31,3 +33,4 @@ pub use position::{Lineage, LineageOrder, Position};
 pub use region::{Continent, Exposure, Location, MAX_REGIONS, Provider, RegionSelector, WHOLE_PERCENT};
 pub use role::{InvalidRole, Role};
 pub use scope::{InvalidScope, ScopeId};
+pub use seeded::{bring_back, is_brought_back};

@@ -31,7 +31,6 @@ pub mod projection;
 mod proposal;
 mod resource;
 mod root;
-mod seeded;
 mod snapshot;
 mod state;
 mod validate;

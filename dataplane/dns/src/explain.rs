@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(serde_json::from_str::<Explained>(&text).unwrap(), explained);
 
         let fell_back =
-            crate::seeded::bring_back(&["policy-panics"], || ask(Some(&zones), "orders.gslb.example.com"));
+            hanse_process::bring_back("policy-panics", || ask(Some(&zones), "orders.gslb.example.com"));
         let fell_back = fell_back.unwrap();
         assert_eq!(fell_back.addresses, explained.addresses, "as clients are answered");
         assert_eq!(fell_back.rules.last().unwrap().rule, "never-empty");

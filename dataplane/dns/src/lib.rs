@@ -17,7 +17,6 @@ mod key;
 mod metrics;
 mod respond;
 mod run;
-mod seeded;
 mod sockets;
 mod steer;
 mod tcp;

@@ -11,12 +11,12 @@ use hanse_dns_wire::{
     cookie::{CookieStatus, Secret},
     tsig,
 };
+use hanse_process::seeded;
 use hanse_steering::{Client, Family, Places, Seen};
 use hanse_topology::Name;
 use ipnet::IpNet;
 
 use crate::{
-    seeded::seeded,
     steer::LastAnswers,
     zones::{Found, Node, ServedHost, ServedZone, Zones, address_record},
 };

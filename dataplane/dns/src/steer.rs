@@ -7,12 +7,10 @@ use std::{
 };
 
 use foldhash::fast::RandomState;
+use hanse_process::seeded;
 use hanse_steering::{self as steering, Client, Family, Places, Seen, Trace};
 
-use crate::{
-    seeded::seeded,
-    zones::{Key, ServedHost, Zones},
-};
+use crate::zones::{Key, ServedHost, Zones};
 
 /// What hosts were answered with last, with addresses. It is of one serving thread, so that no query waits for another thread.
 #[derive(Debug, Default)]
@@ -94,18 +92,21 @@ fn by_policy(
 mod tests {
     use std::{collections::BTreeMap, time::Duration};
 
+    use hanse_process::bring_back;
+
     use super::*;
-    use crate::{seeded::bring_back, testbed::served_host};
+    use crate::testbed::served_host;
 
-    const NONE: &[&str] = &[];
-    const PANICS: &[&str] = &["policy-panics"];
-    const NOTHING: &[&str] = &["policy-answers-nothing"];
+    /// No rule has this name.
+    const NONE: &str = "none";
+    const PANICS: &str = "policy-panics";
+    const NOTHING: &str = "policy-answers-nothing";
 
-    fn steer(last: &mut LastAnswers, host: &ServedHost, bugs: &'static [&'static str]) -> Steered {
+    fn steer(last: &mut LastAnswers, host: &ServedHost, bug: &'static str) -> Steered {
         let places = BTreeMap::new();
         let seen = Seen { places: &places, now: Duration::ZERO };
         let client = Client { prefix: None, family: None, spot: None, draw: 7 };
-        bring_back(bugs, || last.steer(host, seen, &client, &mut ()))
+        bring_back(bug, || last.steer(host, seen, &client, &mut ()))
     }
 
     fn addresses(texts: &[&str]) -> Vec<IpAddr> {
@@ -113,39 +114,32 @@ mod tests {
     }
 
     /// A host with an address is answered with one, whatever the policy does.
-    fn never_empty(bugs: &'static [&'static str]) -> bool {
+    fn never_empty(bug: &'static str) -> bool {
         let host = served_host("orders.gslb.example.com", &[("eu-west", &["192.0.2.1"])]);
-        !steer(&mut LastAnswers::default(), &host, bugs).addresses.is_empty()
+        !steer(&mut LastAnswers::default(), &host, bug).addresses.is_empty()
     }
 
     #[test]
     fn a_policy_that_panics_or_answers_nothing_leaves_the_last_answer() {
         let host = served_host("orders.gslb.example.com", &[("eu-west", &["192.0.2.1", "2001:db8::1"])]);
-        for bugs in [PANICS, NOTHING] {
+        for bug in [PANICS, NOTHING] {
             let mut last = LastAnswers::default();
             let good = steer(&mut last, &host, NONE);
             assert_eq!(good.addresses, addresses(&["192.0.2.1", "2001:db8::1"]));
             assert!(!good.fell_back);
             // What is answered last counts, not what is there now.
             let moved = served_host("orders.gslb.example.com", &[("eu-west", &["192.0.2.9"])]);
-            let bad = steer(&mut last, &moved, bugs);
-            assert_eq!(
-                (bad.addresses, bad.by_client, bad.fell_back),
-                (good.addresses, true, true),
-                "{bugs:?}"
-            );
+            let bad = steer(&mut last, &moved, bug);
+            assert_eq!((bad.addresses, bad.by_client, bad.fell_back), (good.addresses, true, true), "{bug}");
             let again = steer(&mut last, &moved, NONE);
-            assert_eq!((again.addresses, again.fell_back), (addresses(&["192.0.2.9"]), false), "{bugs:?}");
+            assert_eq!((again.addresses, again.fell_back), (addresses(&["192.0.2.9"]), false), "{bug}");
         }
     }
 
     #[test]
     fn without_a_last_answer_what_is_known_is_answered() {
         assert!(never_empty(NONE) && never_empty(PANICS) && never_empty(NOTHING));
-        assert!(
-            !never_empty(&["policy-answers-nothing", "no-fallback"]),
-            "the check notices a lost fallback"
-        );
+        assert!(bring_back("no-fallback", || !never_empty(NOTHING)), "the check notices a lost fallback");
         let unknown = served_host("orders.gslb.example.com", &[("eu-west", &[])]);
         let steered = steer(&mut LastAnswers::default(), &unknown, PANICS);
         assert_eq!((steered.addresses, steered.fell_back), (Vec::new(), false), "no address is known at all");

@@ -191,7 +191,7 @@ mod tests {
     use hanse_dns_wire::{Question, RecordType, Transport, absolute};
 
     use super::*;
-    use crate::seeded::bring_back;
+    use hanse_process::bring_back;
 
     #[test]
     fn a_query_that_panics_takes_no_other_down() {
@@ -211,7 +211,7 @@ mod tests {
         };
         let request = Question::new(absolute("orders.example").unwrap(), RecordType::A).request(None, 0);
         let sender = Sender { address: [192, 0, 2, 1].into(), transport: Transport::Udp };
-        let answer = |message: &[u8]| bring_back(&["query-panics"], || serving.answer(message, sender));
+        let answer = |message: &[u8]| bring_back("query-panics", || serving.answer(message, sender));
         let message = request.message();
         let failed = answer(message).unwrap();
         assert_eq!(failed, [message[0], message[1], 0x80 | message[2] & 1, SERVFAIL, 0, 0, 0, 0, 0, 0, 0, 0]);

@@ -1,6 +1,6 @@
 //! Answers: what a responder decided on → bytes that fit.
 
-use hanse_process::seeded;
+use hanse_topology::is_brought_back;
 use hickory_proto::{
     op::ResponseCode,
     rr::{RData, Record, rdata::HINFO},
@@ -172,7 +172,7 @@ pub(crate) fn opt(asked: &Edns, code: ResponseCode, echo: &Echo) -> Opt {
         cookie: asked.cookie.as_ref().filter(|_| echo.cookie.is_some()).map(with_server),
     };
     // To a resolver that names no network the answer is for all of its clients (RFC 7871 §7.1.2).
-    let for_all = asked.ecs.is_none_or(|ecs| ecs.source() == 0) || seeded("scope-zero");
+    let for_all = asked.ecs.is_none_or(|ecs| ecs.source() == 0) || is_brought_back("scope-zero");
     Opt { edns, rcode: code.high(), scope: if for_all { 0 } else { echo.scope } }
 }
 

@@ -11,7 +11,7 @@ mod tests;
 
 use std::net::IpAddr;
 
-use hanse_topology::Name;
+use hanse_topology::{Name, is_brought_back};
 use ipnet::IpNet;
 
 pub use self::{
@@ -21,10 +21,7 @@ pub use self::{
     plan::PLAN,
     policy::{FAILOVER, GEO, MULTIVALUE, ORIGIN, WEIGHTED},
 };
-use crate::{
-    Candidate, Host, Places, Remaining, Seen, Spot, Trace, draw::Draw, seeded::seeded, seen::NO_PLACES,
-    set::Set,
-};
+use crate::{Candidate, Host, Places, Remaining, Seen, Spot, Trace, draw::Draw, seen::NO_PLACES, set::Set};
 
 /// A rule that would leave no candidate is skipped, and this says so.
 ///
@@ -101,7 +98,7 @@ fn resolve<'a>(
     draw: Draw,
     trace: &mut impl Trace,
 ) -> Answer<'a> {
-    assert!(!seeded("panic-in-a-rule"), "a test brings this bug back");
+    assert!(!is_brought_back("panic-in-a-rule"), "a test brings this bug back");
     let remaining = candidates::with_address(host, seen.places, client.family, trace);
     let mut chain = Chain { host, remaining, several_by_chance: false, by_client: false, trace };
     if !remaining.is_empty() {
@@ -149,7 +146,7 @@ impl<T: Trace> Chain<'_, T> {
     /// Leaves those candidates that are in `kept`, unless none is.
     fn narrow(&mut self, rule: Rule, kept: Set, looked_at: impl FnOnce() -> String) {
         let kept = self.remaining.and(kept);
-        if kept.is_empty() && !seeded("empty-answer") {
+        if kept.is_empty() && !is_brought_back("empty-answer") {
             let looked_at = || format!("{} would leave none: {}", rule.name, looked_at());
             return self.report(rule.otherwise, rule.step, looked_at);
         }
@@ -161,7 +158,7 @@ impl<T: Trace> Chain<'_, T> {
     fn narrow_by_chance(&mut self, rule: Rule, chosen: Set, looked_at: impl FnOnce() -> String) {
         let before = self.remaining;
         self.narrow(rule, chosen, looked_at);
-        if self.remaining != before && self.remaining.len() > 1 && !seeded("by-one-draw") {
+        if self.remaining != before && self.remaining.len() > 1 && !is_brought_back("by-one-draw") {
             self.several_by_chance = true;
         }
     }
@@ -169,7 +166,7 @@ impl<T: Trace> Chain<'_, T> {
     /// A step is about to read the client's prefix or spot.
     fn reads_client(&mut self) {
         let several = self.remaining.len() > 1 || self.several_by_chance;
-        self.by_client |= several && !seeded("one-for-all");
+        self.by_client |= several && !is_brought_back("one-for-all");
     }
 
     fn report(&mut self, rule: &'static str, step: Option<usize>, looked_at: impl FnOnce() -> String) {

@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use hanse_topology::{MAX_REGIONS, Name, WHOLE_PERCENT};
+use hanse_topology::{MAX_REGIONS, Name, WHOLE_PERCENT, is_brought_back};
 use ipnet::IpNet;
 
-use crate::{Spot, networks::Networks, seeded::seeded, set::Set};
+use crate::{Spot, networks::Networks, set::Set};
 
 /// A region that may answer for a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,7 +106,7 @@ impl Host {
         if candidates.len() > MAX_REGIONS {
             return Err(InvalidHost::Candidates { host: name, count: candidates.len() });
         }
-        if !seeded("weights-by-order") {
+        if !is_brought_back("weights-by-order") {
             candidates.sort_by(|one, other| one.region.cmp(&other.region));
         }
         if let Some(pair) = candidates.windows(2).find(|pair| pair[0].region == pair[1].region) {

@@ -16,7 +16,6 @@ mod draw;
 mod host;
 mod networks;
 mod readiness;
-mod seeded;
 mod seen;
 mod set;
 mod shift;

@@ -12,7 +12,7 @@ mod tests;
 
 use std::time::Duration;
 
-use hanse_topology::{Name, WHOLE_PERCENT};
+use hanse_topology::{Name, WHOLE_PERCENT, is_brought_back};
 
 pub use self::{
     failover::{Decided, Epoch, Failover, InvalidFailover, Share},
@@ -21,7 +21,7 @@ pub use self::{
         STEP_ORDER, STEPS, UNKNOWN_REGION,
     },
 };
-use crate::{Finding, MAX_AGE, Readiness, Verdict, seeded::seeded};
+use crate::{Finding, MAX_AGE, Readiness, Verdict};
 
 /// A failover plan: the regions between which the clients of some hosts may move.
 ///
@@ -98,7 +98,7 @@ pub fn shift(
     now: Duration,
 ) -> Result<Failover, Refusal> {
     let epoch = at.map_or(Epoch::NONE, Decided::epoch);
-    if request.on != epoch && !seeded("ignore-epoch") {
+    if request.on != epoch && !is_brought_back("ignore-epoch") {
         return Err(Refusal::old_epoch(request.on, epoch));
     }
     let present = at.map_or_else(|| Failover::initial(plan), |decided| decided.failover().clone());
@@ -188,7 +188,7 @@ fn may_lead_to(plan: &FailoverPlan, to: &Readiness, now: Duration) -> Result<(),
     if now.abs_diff(to.judged()) > MAX_AGE {
         return Err(Refusal::old_readiness(to));
     }
-    if *region != plan.active && !plan.standby.contains(region) && !seeded("any-region") {
+    if *region != plan.active && !plan.standby.contains(region) && !is_brought_back("any-region") {
         return Err(Refusal::unknown_region(region, plan));
     }
     Ok(())
@@ -198,7 +198,10 @@ fn may_lead_to(plan: &FailoverPlan, to: &Readiness, now: Duration) -> Result<(),
 fn is_ready(to: &Readiness, covered: &[Finding]) -> Result<(), Refusal> {
     let not_ready = |finding: &&Finding| finding.verdict == Verdict::NotReady;
     let was = |rule: &str| {
-        covered.iter().filter(not_ready).any(|finding| finding.rule == rule || seeded("force-covers-all"))
+        covered
+            .iter()
+            .filter(not_ready)
+            .any(|finding| finding.rule == rule || is_brought_back("force-covers-all"))
     };
     let new: Vec<&Finding> =
         to.findings().iter().filter(not_ready).filter(|finding| !was(&finding.rule)).collect();

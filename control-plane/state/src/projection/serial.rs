@@ -4,7 +4,9 @@
 
 use hanse_proto::runtime::Epoch;
 
-use crate::{State, seeded::seeded};
+use hanse_topology::is_brought_back;
+
+use crate::State;
 
 /// The generation of a federation that was never restored.
 const FIRST_GENERATION: u64 = 1;
@@ -22,7 +24,7 @@ pub(super) fn epoch(state: &State) -> Epoch {
 /// The serial for an epoch: `(revision + (generation − 1) · 2^28) mod 2^32`. 0 is a serial as any other: RFC 1982 keeps no value for
 /// itself.
 pub(super) fn serial(epoch: &Epoch) -> u32 {
-    let restores = match seeded("serial-restarts") {
+    let restores = match is_brought_back("serial-restarts") {
         true => 0,
         false => epoch.generation.saturating_sub(FIRST_GENERATION),
     };

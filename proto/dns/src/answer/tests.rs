@@ -1,4 +1,4 @@
-use hanse_process::bring_back;
+use hanse_topology::bring_back;
 use hickory_proto::rr::{
     DNSClass,
     rdata::{AAAA, CNAME, NS, TXT},

@@ -1,5 +1,5 @@
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use hanse_process::bring_back;
+use hanse_topology::bring_back;
 use proptest::prelude::*;
 
 use super::*;

@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use super::{Chain, Rule, each};
-use crate::{Candidate, Host, Places, Remaining, Trace, seeded::seeded, set::Set};
+use crate::{Candidate, Host, Places, Remaining, Trace, set::Set};
+use hanse_topology::is_brought_back;
 
 /// A region without an address is no candidate. Nor is one without an address of the family that was asked for, while another one
 /// has it: a client that speaks IPv4 alone is led to a region that has an IPv4 address.
@@ -68,7 +69,7 @@ pub(super) fn with_address(
     let known = |at: usize| addresses(&host.candidates()[at], places);
     let of_family =
         all.filter(|at| known(at).any(|address| family.is_none_or(|family| family.has(&address))));
-    let remaining = match of_family.is_empty() || seeded("any-family") {
+    let remaining = match of_family.is_empty() || is_brought_back("any-family") {
         true => all.filter(|at| known(at).next().is_some()),
         false => of_family,
     };

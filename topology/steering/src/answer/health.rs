@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::{Chain, Rule, each};
-use crate::{Health, Seen, Trace, seeded::seeded, set::Set};
+use hanse_topology::is_brought_back;
+
+use crate::{Health, Seen, Trace, set::Set};
 
 /// A region that reports that it is down is no candidate. Only its own report takes it out, and only for [`MAX_HEALTH_AGE`].
 ///
@@ -36,7 +38,7 @@ pub(super) fn not_down<T: Trace>(chain: &mut Chain<'_, T>, seen: Seen<'_>) {
             Health::Unknown(_) => unknown = unknown.or(Set::only(at)),
         }
     }
-    if seeded("down-stays-first") {
+    if is_brought_back("down-stays-first") {
         down = down.iter().skip(1).collect();
     }
     let rule = Rule { otherwise: ALL_BAD, ..Rule::named(DOWN) };

@@ -128,7 +128,7 @@ fn each_family_is_answered() -> bool {
 #[test]
 fn a_region_without_the_family_asked_for_is_no_candidate_while_another_has_it() {
     assert!(each_family_is_answered());
-    let noticed = !crate::seeded::bring_back("any-family", each_family_is_answered);
+    let noticed = !hanse_topology::bring_back("any-family", each_family_is_answered);
     assert!(noticed, "the check notices a rule that looks at no family");
 
     let mut of = candidates(&["eu", "us"]);
@@ -539,7 +539,7 @@ fn the_last_resort_takes_the_first_addresses_that_there_are() {
 #[test]
 fn the_last_resort_applies_no_rule() {
     let host = host(candidates(&["eu", "us"]), &[Step::Failover(regions(&["us"]))]);
-    crate::seeded::bring_back("panic-in-a-rule", || {
+    hanse_topology::bring_back("panic-in-a-rule", || {
         let seen = Seen { places: &NO_PLACES, now: NOW };
         let asked = std::panic::catch_unwind(|| answer(&host, seen, &CLIENT, &mut ()).regions().count());
         assert!(asked.is_err());

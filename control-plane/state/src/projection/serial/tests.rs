@@ -2,7 +2,9 @@ use hanse_proto::control as proto;
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::{fixture::World, seeded::bring_back};
+use hanse_topology::bring_back;
+
+use crate::fixture::World;
 
 fn of(generation: u64, revision: u64) -> u32 {
     serial(&Epoch { generation, revision })

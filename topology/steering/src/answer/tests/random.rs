@@ -7,7 +7,7 @@ use proptest::{
 };
 
 use super::*;
-use crate::seeded::bring_back;
+use hanse_topology::bring_back;
 
 /// Enough for each rule to apply hundreds of times (`a_lot_is_met`), in a second of a dev build.
 const CASES: u32 = 500;

@@ -7,7 +7,7 @@ use proptest::{
 };
 
 use super::*;
-use crate::seeded::bring_back;
+use hanse_topology::bring_back;
 
 /// What is wrong with a region. Each makes other rules not ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
