@@ -15,7 +15,7 @@ use hanse_topology::{Name, is_brought_back};
 use ipnet::IpNet;
 
 pub use self::{
-    candidates::{Family, NO_ADDRESS, NOT_SERVING},
+    candidates::{FAMILY, Family, NO_ADDRESS, NOT_SERVING},
     fallback::{NEVER_EMPTY, fallback},
     health::{ALL_BAD, DOWN, UNKNOWN_STAYS},
     plan::PLAN,
@@ -66,17 +66,17 @@ impl<'a> Answer<'a> {
     /// Whether the answer belongs to the client's network. Where it is false, a resolver may give the answers for this host to
     /// all of its clients (RFC 7871, section 7.2.1: scope 0): with the same draw, every client gets the same regions.
     ///
-    /// It holds for the family that was asked for. It is true exactly if a step `origin` or `geo` met more than one candidate, or follows a choice by chance that left more
-    /// than one of several. So it is the same for every client and every draw, as long as the regions' health and addresses stay.
+    /// It holds for the family that was asked for. It is true exactly if a step `origin` or `geo` met more than one candidate, or
+    /// follows a choice by chance that left more than one of several. So it is the same for every client and every draw, as long as the regions' health and addresses stay.
     /// It may be true although all clients get one answer: `origin: 10.0.0.0/8 → eu, us` and then `failover: eu, us` leads
-    /// everybody to eu. That costs entries in a resolver's cache, and leads no client elsewhere.
+    /// all clients to eu. That costs entries in a resolver's cache, and leads no client elsewhere.
     pub fn by_client(&self) -> bool {
         self.by_client
     }
 }
 
-/// Which regions answer to a client: `no-address`, `not-serving`, `down`, `unknown-stays`, `plan`, and then the steps of the
-/// policy.
+/// Which regions answer to a client: `no-address`, `not-serving`, `down`, `unknown-stays`, `family`, `plan`, and then the steps of
+/// the policy.
 pub fn answer<'a>(host: &'a Host, seen: Seen<'a>, client: &Client, trace: &mut impl Trace) -> Answer<'a> {
     resolve(host, seen, client, Draw::new(client.draw), trace)
 }
@@ -99,11 +99,12 @@ fn resolve<'a>(
     trace: &mut impl Trace,
 ) -> Answer<'a> {
     assert!(!is_brought_back("panic-in-a-rule"), "a test brings this bug back");
-    let remaining = candidates::with_address(host, seen.places, client.family, trace);
+    let remaining = candidates::with_address(host, seen.places, trace);
     let mut chain = Chain { host, remaining, several_by_chance: false, by_client: false, trace };
     if !remaining.is_empty() {
         candidates::serving(&mut chain);
         health::not_down(&mut chain, seen);
+        candidates::of_family(&mut chain, seen.places, client.family);
         let draw = plan::share(&mut chain, draw);
         policy::steps(&mut chain, client.prefix, client.spot, draw);
     }

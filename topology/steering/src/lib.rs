@@ -38,8 +38,8 @@ pub use trace::{Line, Remaining, Trace};
 pub mod rules {
     pub use crate::{
         answer::{
-            ALL_BAD, DOWN, FAILOVER, GEO, MULTIVALUE, NEVER_EMPTY, NO_ADDRESS, NOT_SERVING, ORIGIN, PLAN,
-            UNKNOWN_STAYS, WEIGHTED, WOULD_EMPTY,
+            ALL_BAD, DOWN, FAILOVER, FAMILY, GEO, MULTIVALUE, NEVER_EMPTY, NO_ADDRESS, NOT_SERVING, ORIGIN,
+            PLAN, UNKNOWN_STAYS, WEIGHTED, WOULD_EMPTY,
         },
         readiness::{CAPACITY, CERTIFICATES, HEALTH, HEARD, QUARANTINE, SYNC},
         shift::{

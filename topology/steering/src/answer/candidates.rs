@@ -3,11 +3,11 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use super::{Chain, Rule, each};
-use crate::{Candidate, Host, Places, Remaining, Trace, set::Set};
 use hanse_topology::is_brought_back;
 
-/// A region without an address is no candidate. Nor is one without an address of the family that was asked for, while another one
-/// has it: a client that speaks IPv4 alone is led to a region that has an IPv4 address.
+use crate::{Candidate, Host, Places, Remaining, Trace, set::Set};
+
+/// A region without an address is no candidate.
 ///
 /// AWS, October 2025: the record of a regional endpoint was left without an address, and clients were answered with nothing.
 pub const NO_ADDRESS: &str = "no-address";
@@ -17,6 +17,13 @@ pub const NO_ADDRESS: &str = "no-address";
 /// AWS, October 2025: a clean-up deleted the plan that was in force, and nothing was left. Here the last region stays, as with
 /// every rule.
 pub const NOT_SERVING: &str = "not-serving";
+
+/// A region without an address of the family that was asked for is no candidate while another one has it. Example: eu has IPv4 and
+/// us has IPv6, so each A query leads to eu and each AAAA query to us.
+///
+/// The rule comes after `not-serving` and `down`: no client is led to a drained region because it alone has the family. What is missing
+/// then is a record of the type, and clients use the other one.
+pub const FAMILY: &str = "family";
 
 /// A family of addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,27 +66,12 @@ fn known<'a>(candidate: &'a Candidate, places: &'a Places) -> Option<&'a BTreeSe
 }
 
 /// The candidates that the chain starts with. Without any address there is nothing to answer with.
-pub(super) fn with_address(
-    host: &Host,
-    places: &Places,
-    family: Option<Family>,
-    trace: &mut impl Trace,
-) -> Set {
+pub(super) fn with_address(host: &Host, places: &Places, trace: &mut impl Trace) -> Set {
     let all: Set = (0..host.candidates().len()).collect();
-    let known = |at: usize| addresses(&host.candidates()[at], places);
-    let of_family =
-        all.filter(|at| known(at).any(|address| family.is_none_or(|family| family.has(&address))));
-    let remaining = match of_family.is_empty() || is_brought_back("any-family") {
-        true => all.filter(|at| known(at).next().is_some()),
-        false => of_family,
-    };
-    let asked = family.filter(|_| remaining == of_family);
+    let remaining = all.filter(|at| addresses(&host.candidates()[at], places).next().is_some());
     let looked_at = || {
         each(host, all, |_, candidate| match addresses(candidate, places).count() {
             0 => "has no address".to_owned(),
-            _ if asked.is_some_and(|family| !addresses(candidate, places).any(|of| family.has(&of))) => {
-                format!("has no {} address", asked.map_or("", Family::name))
-            }
             count if candidate.addresses.is_empty() => format!("advertises {count}"),
             count => format!("was given {count}"),
         })
@@ -96,5 +88,16 @@ pub(super) fn serving<T: Trace>(chain: &mut Chain<'_, T>) {
             "" => format!("{percent}%"),
             why => format!("{percent}% ({why})"),
         })
+    });
+}
+
+pub(super) fn of_family<T: Trace>(chain: &mut Chain<'_, T>, places: &Places, family: Option<Family>) {
+    let Some(family) = family.filter(|_| !is_brought_back("any-family")) else { return };
+    let (host, before) = (chain.host, chain.remaining);
+    let count =
+        |candidate: &Candidate| addresses(candidate, places).filter(|address| family.has(address)).count();
+    let having = before.filter(|at| count(&host.candidates()[at]) > 0);
+    chain.narrow(Rule::named(FAMILY), having, || {
+        each(host, before, |_, candidate| format!("has {} of {}", count(candidate), family.name()))
     });
 }
