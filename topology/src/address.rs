@@ -24,7 +24,7 @@ pub fn is_loopback(address: &str) -> bool {
     ip_of(host).map_or_else(|| host.eq_ignore_ascii_case("localhost"), |ip| ip.is_loopback())
 }
 
-/// Why nobody can be told this address of a host; `None`: it is one.
+/// Why this is the address of no host; `None`: it is that of one.
 pub fn of_no_host(address: IpAddr) -> Option<&'static str> {
     if address.to_canonical() != address {
         Some("is an IPv4 address in IPv6: give it as IPv4")

@@ -141,7 +141,7 @@ fn a_responder_joins_with_a_token_for_its_role() {
     };
     let answer = service.admit(request(&token(Role::Dns), "dns-1", &KeyPair::generate().unwrap())).unwrap();
     assert_eq!((&*answer.role, &*answer.region), ("dns", "eu-west"));
-    // A name is given once, whatever the role.
+    // A name is given once among all roles.
     let key = KeyPair::generate().unwrap();
     let status = service.admit(request(&token(Role::Gateway), "dns-1", &key)).unwrap_err();
     assert!(status.message().contains("is another dns node's"), "{status}");

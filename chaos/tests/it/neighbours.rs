@@ -331,7 +331,7 @@ impl Region<'_> {
         self.settled().await.map(drop)
     }
 
-    /// No gateway answers by anything that was taken back, whatever happened since.
+    /// No gateway answers by anything that was taken back, now or earlier in the test.
     async fn nothing_came_back(&self) -> Result<()> {
         let gone = self.gone.lock().expect("no task panics with it").clone();
         for gateway in GATEWAYS {

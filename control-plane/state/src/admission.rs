@@ -121,7 +121,7 @@ pub fn admit_again(changes: &[Change], version: Version) -> Result<Vec<Warning>,
     judge_body(&mut body, version)
 }
 
-/// Operators write no decision, by whatever way it comes. A dump may have one: who restores it is in the audit log.
+/// Operators write no decision, neither alone nor in an apply or a proposal. A dump may have one, and the audit log names the administrator.
 fn check_writer(changes: &[Change], writer: Writer) -> Result<(), Problem> {
     changes.iter().try_for_each(|change| match (&change.action, writer) {
         (Action::Put { .. } | Action::Delete { .. }, Writer::Operator) => check::check_operators(&change.key),

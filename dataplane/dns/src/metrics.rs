@@ -26,7 +26,7 @@ const BOUNDS: [u64; 10] = [5, 10, 25, 50, 100, 250, 500, 1_000, 5_000, 25_000];
 pub(crate) struct DnsMetrics {
     /// Of each serving thread.
     pub(crate) threads: Vec<Arc<ThreadMetrics>>,
-    /// TCP connections open. They count against one bound, whatever their thread.
+    /// TCP connections open. Those of all threads count against one bound.
     pub(crate) connections: AtomicI64,
     /// 1: what is answered follows the configuration.
     pub(crate) following: AtomicI64,

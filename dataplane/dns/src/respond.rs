@@ -163,11 +163,9 @@ impl Responder {
         };
         if let Some(signature) = &query.signature {
             // No key is configured here.
-            let reply = match tsig::verify(message, signature, None, moment.unix) {
-                Ok(_) => unreachable!("a signature holds for a key only"),
-                Err(refused) => refused.reply(&query, moment.unix),
-            };
-            return self.as_it_is(Some(reply), Outcome::Refused, moment, sender);
+            let refused = tsig::verify(message, signature, None, moment.unix).err();
+            let reply = refused.map(|refused| refused.reply(&query, moment.unix));
+            return self.as_it_is(reply, Outcome::Refused, moment, sender);
         }
         let decided = self.decide(&query, moment, sender);
         let cookie = query.edns.as_ref().and_then(|edns| edns.cookie.as_ref());
@@ -228,7 +226,7 @@ impl Responder {
     fn decide(&mut self, query: &Query, moment: &Moment<'_>, sender: Sender) -> Decided {
         match query.opcode {
             Opcode::Query => {}
-            // This is a primary, which nobody notifies (RFC 1996, section 3.1).
+            // This is a primary, and servers notify secondaries only (RFC 1996, section 3.1).
             Opcode::Notify => return Decided::refused(),
         }
         let is_transfer = matches!(query.record_type, RecordType::AXFR | RecordType::IXFR);

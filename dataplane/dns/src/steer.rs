@@ -1,4 +1,4 @@
-//! The addresses of a host for a client, whatever happens to its policy.
+//! The addresses of a host for a client, also where its policy fails.
 
 use std::{
     collections::HashMap,
@@ -113,7 +113,7 @@ mod tests {
         texts.iter().map(|text| text.parse().unwrap()).collect()
     }
 
-    /// A host with an address is answered with one, whatever the policy does.
+    /// A host with an address is answered with one, also where the policy fails.
     fn never_empty(bug: &'static str) -> bool {
         let host = served_host("orders.gslb.example.com", &[("eu-west", &["192.0.2.1"])]);
         !steer(&mut LastAnswers::default(), &host, bug).addresses.is_empty()

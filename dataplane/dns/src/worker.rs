@@ -118,7 +118,7 @@ impl Worker {
 }
 
 impl Serving {
-    /// Answers one message, whatever happens meanwhile.
+    /// Answers one message, also where answering panics.
     pub(crate) fn answer(&self, message: &[u8], sender: Sender) -> Option<Vec<u8>> {
         let began = Instant::now();
         let answered = catch_unwind(AssertUnwindSafe(|| self.respond(message, sender, began)));

@@ -89,7 +89,7 @@ impl Request {
         if header.id != self.id || header.opcode != self.opcode || !header.has(message::RESPONSE) {
             return Err(BadReply::Another);
         }
-        // Before the records are read: without the key nobody can make this client work for them.
+        // Before the records are read: a sender without the key makes this client do no more work.
         if let Some(expected) = &self.expected {
             expected.clone().check(message, now).map_err(BadReply::Signature)?;
         }

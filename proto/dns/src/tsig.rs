@@ -234,7 +234,7 @@ pub fn verify(
 pub struct Refused {
     /// Why it is refused.
     pub refusal: Refusal,
-    /// What the reply has for a TSIG record. It is private, so that nobody signs anything else with it.
+    /// What the reply has for a TSIG record. It is private, so that no caller signs anything else with it.
     answered: Answered,
 }
 

@@ -81,7 +81,7 @@ pub fn answer<'a>(host: &'a Host, seen: Seen<'a>, client: &Client, trace: &mut i
     resolve(host, seen, client, Draw::new(client.draw), trace)
 }
 
-/// The regions for any client, whatever the regions' health: only what is committed decides. Secondaries and name servers of other
+/// The regions for any client. Only what is committed decides, and no region's health. Secondaries and name servers of other
 /// vendors get these addresses, so the answer holds for every client and until the next commit.
 ///
 /// Chance decides nothing. Where `plan` and `weighted` would draw, the candidates with the greatest share stay.

@@ -22,7 +22,7 @@ use gateway::Gateway;
 use ledger::Ledger;
 pub(super) use ledger::Took;
 
-/// From one change to the next, whatever became of the one before. It is no multiple of the 250 ms at which agents look at what is new, so
+/// From one change to the next; the one before may be on its way still. It is no multiple of the 250 ms at which agents look at what is new, so
 /// that changes come at all times between two looks.
 const EVERY: Duration = Duration::from_millis(1_070);
 /// How often a relay is asked while it does not show a change: the error of its figure.

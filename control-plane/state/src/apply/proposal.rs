@@ -126,7 +126,7 @@ fn make(
 }
 
 /// A Failover that leads clients elsewhere rests on a readiness that was judged just before it was proposed, and is refused when that is
-/// too old. A freeze and its end lead nobody elsewhere.
+/// too old. A freeze and its end move no clients.
 fn check_readiness(before: &State, next: &State, proposal: &Proposal) -> Result<(), Problem> {
     let age = Duration::from_millis(next.time_ms.saturating_sub(proposal.time_ms));
     if u128::from(age.as_millis()) <= MAX_AGE.as_millis() {

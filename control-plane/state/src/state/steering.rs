@@ -128,7 +128,7 @@ impl State {
         Some(&*grant.organization)
     }
 
-    /// Of a GlobalHost: what its Environment does not have yet, and that nobody owns it. Each field, and why.
+    /// Of a GlobalHost: what its Environment does not have yet, and that no Organization owns it. Each field, and why.
     pub(super) fn unanswered(&self, spec: &GlobalHostSpec) -> Vec<(String, String)> {
         let Some(environment) = self.environment(&spec.environment) else { return Vec::new() };
         let name = &spec.environment;

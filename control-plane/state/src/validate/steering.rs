@@ -389,7 +389,7 @@ fn planned(before: &State, key: &ResourceKey) -> Vec<Name> {
             before.failover_plan(&key.name).map(|plan| plan.hosts.clone()).unwrap_or_default()
         }
         Kind::GlobalHost => before.plan_of(&key.name).map(|_plan| key.name.clone()).into_iter().collect(),
-        // A plan's word holds whatever the Environment has, which must have the plan's regions.
+        // The plan decides alone. The regions of the Environment do not count, beyond having those of the plan.
         _other => Vec::new(),
     }
 }
@@ -428,8 +428,8 @@ fn check_shares(before: &State, next: &State, host: &Name, touched: &BTreeSet<Re
     Err(Problem::new(ProblemName::Conflict, detail).at(format!("{key}: {at}")).remedy(remedy))
 }
 
-/// Without a plan, all regions of the Environment that are not drained serve. One alone has all clients; of several nobody says what
-/// each one has, so they are told with no percent.
+/// Without a plan, all regions of the Environment that are not drained serve. One alone has all clients; of several no decision
+/// says what each one has, so they are told with no percent.
 fn shares_without_plan(next: &State, environment: &Name) -> BTreeMap<Name, u8> {
     let regions = next.environment(environment).map(|found| found.regions.as_slice()).unwrap_or_default();
     let serving: Vec<&Name> = regions.iter().filter(|region| !next.is_drained(region)).collect();

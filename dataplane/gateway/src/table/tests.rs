@@ -52,7 +52,7 @@ fn an_internal_environment_is_found_by_internal_entries_only() {
     // One that accepts nothing yet is no secret.
     check(vec![environment("all", both(true, &[])), index("new", Vec::new()).table()], "", "-", "all");
     check(vec![environment("all", both(true, &[])), ours()], "other.example", "-", "all");
-    // One that names a host goes before one that has every host, whatever their exposure.
+    // One that names a host goes before one that has every host, at both exposures.
     check(vec![environment("all", both(true, &[])), ours()], "api.example", "ours", "ours");
     // Of two that claim one host, the first has it at each entry that serves it.
     let claim = |name: &str, internal| environment(name, both(internal, &["shared.example"]));

@@ -111,7 +111,7 @@ impl Stream {
         self.published = None;
     }
 
-    /// The publisher sends a transfer that it caught before, whatever the subscriber holds.
+    /// The publisher sends a transfer that it caught before. What the subscriber holds does not count.
     pub(super) fn replay(&mut self, scope: &ScopeId, caught: &Replica, now: Instant) {
         self.was_forged = true;
         let arrives = now + self.delay;

@@ -67,7 +67,7 @@ pub struct DnsZoneSpec {
 pub struct NameServerSpec {
     /// Its name.
     pub name: String,
-    /// Its addresses, IPv4 and IPv6. A name inside the zone has one at least: nobody else has them.
+    /// Its addresses, IPv4 and IPv6. A name inside the zone has one at least: no other zone has them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<String>)]
     pub addresses: Vec<IpAddr>,
@@ -252,7 +252,7 @@ fn check_address(field: &str, address: IpAddr) -> Verdict {
     }
 }
 
-/// Addresses that reach nobody beyond one link: link-local ones (RFC 3927, RFC 4291) and what is reserved (RFC 1112), with the broadcast.
+/// Addresses that reach no host beyond one link: link-local ones (RFC 3927, RFC 4291) and what is reserved (RFC 1112), with the broadcast.
 fn is_unreachable(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(four) => four.is_link_local() || four.octets()[0] >= 240,

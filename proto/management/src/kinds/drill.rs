@@ -77,7 +77,7 @@ impl DrillSpec {
                 == (&earlier.plan, &earlier.reason, earlier.scheduled)
     }
 
-    /// As it is taken back from a dump. One that ran is over: nobody measured what its clients got meanwhile.
+    /// As it is taken back from a dump. One that ran is over: what its clients got meanwhile was not measured.
     pub fn restore(&mut self) {
         if self.runs() {
             self.phase = DrillPhase::Done;

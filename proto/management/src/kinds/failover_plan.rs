@@ -25,7 +25,7 @@ const MAX_STEPS: usize = 10;
 const WHOLE: u32 = 100;
 /// A step is decided by the leader, and DNS answers need a second to change.
 pub(super) const SHORTEST_STEP: Duration = Duration::from_millis(1_000);
-/// Whatever takes longer is watched by an operator, who begins a new failover.
+/// An operator watches a shift that takes longer, and begins a new failover.
 pub(super) const LONGEST_STEP: Duration = Duration::from_millis(60 * 60 * 1_000);
 /// As long as the default TTL of a GlobalHost: clients of one step have come before the next one.
 const DEFAULT_STEP_EVERY: Duration = Duration::from_millis(30_000);

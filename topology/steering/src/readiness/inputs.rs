@@ -44,7 +44,7 @@ pub struct Sync {
 /// What a region can carry, and what it would have to. All in requests per second.
 ///
 /// Example: the plan's hosts carry 600, and the other hosts of the standby 400. At each step of a shift `plan` is 600 and `other`
-/// is 400, whatever part of the plan's clients the standby has by then.
+/// is 400: the part of the plan's clients that the standby has by then does not count.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Capacity {
     /// As the operator declares it for the region.

@@ -358,7 +358,7 @@ fn no_manifest_moves_clients() {
         &format!("{}\n---\n{elsewhere}", plan("orders", "eu-west", "us-east")),
         "FailoverPlan orders: spec.hosts: no manifest moves clients",
     );
-    // What moves nobody is free.
+    // A change that moves no clients is free.
     for free in [
         plan(both, "us-east", "eu-west"),
         plan(both, "eu-west", "ap-south, us-east"),

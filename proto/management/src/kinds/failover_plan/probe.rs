@@ -27,7 +27,7 @@ const LONGEST_LIMIT: Duration = Duration::from_millis(24 * 60 * 60 * 1_000);
 const DEFAULT_LIMIT: Duration = Duration::from_millis(15 * 60 * 1_000);
 /// One drill is over before the next one begins.
 const SHORTEST_EVERY: Duration = Duration::from_millis(60 * 60 * 1_000);
-/// A plan that nobody tried for a year is no plan.
+/// A plan that was not tried for a year is no plan.
 const LONGEST_EVERY: Duration = Duration::from_millis(31_557_600_000);
 
 /// The bounds of its members.

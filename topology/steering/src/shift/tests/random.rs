@@ -93,7 +93,7 @@ enum Event {
     Arrive(Index),
     /// An operator edits the plan: its active region and its standbys.
     Edit(&'static str, Vec<&'static str>),
-    /// A backup is restored: the decisions that follow are later than those before, whatever their revisions.
+    /// A backup is restored: the decisions that follow are later than those before, also with lesser revisions.
     Restore,
 }
 

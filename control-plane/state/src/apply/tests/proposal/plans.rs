@@ -167,7 +167,7 @@ fn a_drain_concerns_the_plans_whose_clients_it_moves() {
     world.approve("bob", number).unwrap();
     world.by("ann", CommandBody::Apply(changes(&drain.replace("reason: r", "reason: other")))).unwrap();
     needs_approval(world.by("ann", CommandBody::Apply(vec![delete("Drain eu-west", false)])));
-    // Nobody of the plan is sent to us-east before.
+    // No client of the plan is sent to us-east before.
     let mut other = planned();
     other.by("ann", CommandBody::Apply(changes(&drain.replace("eu-west", "us-east")))).unwrap();
 }
@@ -203,7 +203,7 @@ fn a_failover_is_approved_while_its_readiness_counts() {
             .starts_with("old-readiness: the readiness that Failover orders rests on was judged 1m 1s"),
         "{refused}"
     );
-    // A freeze leads nobody elsewhere.
+    // A freeze moves no clients.
     let freeze = failover("{region: eu-west, percent: 100}", "step: 0, reason: r, frozen: stop")
         .replace("to: us-east, steps: [10, 100]", "to: eu-west, steps: [100]");
     proposed(&freeze, 61_000).unwrap();
