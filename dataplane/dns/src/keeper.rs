@@ -21,7 +21,7 @@ use hanse_process::{Pulse, Shutdown};
 use hanse_proto::sync::ZoneServed;
 use hanse_runtime::ResourceKind;
 use hanse_sync::Seen;
-use hanse_topology::{LineageOrder, Position, ScopeId};
+use hanse_topology::{Position, ScopeId};
 use serde::Serialize;
 use tokio::{sync::watch, task::JoinError};
 use tracing::{Span, debug, error, warn};
@@ -236,7 +236,8 @@ impl ZoneKeeper {
         let mut durable = self.proven.kept()?;
         let scope = &self.scope;
         let holds_no_more = |durable: &BTreeMap<ScopeId, Position>| {
-            self.replicas.read(|map| map.get(scope).is_none_or(|replica| is_on_disk(durable, scope, replica)))
+            self.replicas
+                .read(|map| map.get(scope).is_none_or(|replica| replica.is_whole_in(durable.get(scope))))
         };
         let kept = tokio::time::timeout(KEPT_WITHIN, durable.wait_for(holds_no_more)).await;
         Some(kept.ok()?.ok()?.clone())
@@ -302,7 +303,7 @@ impl ZoneKeeper {
             return None;
         }
         if kept.is_some()
-            && on_disk.as_ref().is_some_and(|on_disk| !is_on_disk(on_disk, &self.scope, replica))
+            && on_disk.as_ref().is_some_and(|on_disk| !replica.is_whole_in(on_disk.get(&self.scope)))
         {
             return None;
         }
@@ -323,14 +324,6 @@ impl ZoneKeeper {
         let content = (!is_same).then(|| Content { all: replica.content(), last_good, held_back });
         Some(News { seen, position, content })
     }
-}
-
-/// Whether what is on disk of a scope is all of its content; its position may have moved on since.
-fn is_on_disk(on_disk: &BTreeMap<ScopeId, Position>, scope: &ScopeId, replica: &Replica) -> bool {
-    let Some(position) = replica.position() else { return true };
-    on_disk.get(scope).is_some_and(|kept| {
-        kept.lineage.order(&position.lineage) == LineageOrder::Same && kept.revision >= replica.last_change()
-    })
 }
 
 fn owned<'a>(versions: impl Iterator<Item = (&'a Arc<str>, &'a Bytes)>) -> Vec<(Key, Bytes)> {

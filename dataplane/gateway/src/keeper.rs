@@ -217,7 +217,7 @@ impl TableKeeper {
         let mut durable = self.proven.kept()?;
         let holds_no_more = |durable: &BTreeMap<ScopeId, Position>| {
             self.replicas
-                .read(|map| map.iter().all(|(scope, replica)| news::is_kept(durable, scope, replica)))
+                .read(|map| map.iter().all(|(scope, replica)| replica.is_whole_in(durable.get(scope))))
         };
         let kept = tokio::time::timeout(KEPT_WITHIN, durable.wait_for(holds_no_more)).await;
         Some(kept.ok()?.ok()?.clone())

@@ -19,7 +19,7 @@ use crate::{
     content_root::{ContentTree, hash_value},
 };
 use hanse_proto::sync::HeadSignature;
-use hanse_topology::Position;
+use hanse_topology::{LineageOrder, Position};
 
 pub use kept::{Head, Record, RestoreError};
 use last_good::LastGood;
@@ -157,6 +157,15 @@ impl Replica {
     /// Where the content stands; `None` before the first.
     pub fn position(&self) -> Option<&Position> {
         self.position.as_ref()
+    }
+
+    /// Whether a copy that stands at `copy` has all of the content. The position of this replica may have moved on since. One without a
+    /// position has no content.
+    pub fn is_whole_in(&self, copy: Option<&Position>) -> bool {
+        let Some(position) = self.position() else { return true };
+        copy.is_some_and(|copy| {
+            copy.lineage.order(&position.lineage) == LineageOrder::Same && copy.revision >= self.last_change()
+        })
     }
 
     /// The revision of the last change that is remembered: the content has been as it is since then, or longer.

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use hanse_link::{HeldBack, ProvenVersions};
 use hanse_sync::{Changes, ContentRoot, Replica, ReplicaMap, Seen};
-use hanse_topology::{LineageOrder, Position, ScopeId};
+use hanse_topology::{Position, ScopeId};
 
 use super::{Keeping, KeptScope, stand_in::stand_in};
 
@@ -48,7 +48,9 @@ impl Keeping {
                 return None;
             }
             // A scope of which nothing is in force would leave its requests to another.
-            if kept.is_some() && on_disk.as_ref().is_some_and(|on_disk| !is_kept(on_disk, scope, replica)) {
+            if kept.is_some()
+                && on_disk.as_ref().is_some_and(|on_disk| !replica.is_whole_in(on_disk.get(scope)))
+            {
                 return None;
             }
             let held_back = proven.give(scope);
@@ -91,15 +93,6 @@ fn not_in_force<'a>(
         None => kept.index.received(key),
     };
     owned(last_good.filter(|(key, value)| in_force(key) != Some(*value)))
-}
-
-/// Whether what is on disk of a scope is all of its content; its position may have moved on since.
-pub(super) fn is_kept(kept: &BTreeMap<ScopeId, Position>, scope: &ScopeId, replica: &Replica) -> bool {
-    let Some(position) = replica.position() else { return true };
-    let covers = |kept: &Position| {
-        kept.lineage.order(&position.lineage) == LineageOrder::Same && kept.revision >= replica.last_change()
-    };
-    kept.get(scope).is_some_and(covers)
 }
 
 /// Adds to the changes the present state of keys that did not change, so that their last good versions go before it.
