@@ -112,4 +112,5 @@ fn the_documented_examples_can_be_read() {
         read += from_stdin(example).unwrap_or_else(|error| panic!("{error}\n{example}")).len();
     }
     assert_eq!(read, 29);
+    assert_eq!(from_stdin(include_str!("../../../docs/examples/gslb.yaml")).unwrap().len(), 3);
 }
