@@ -4,7 +4,8 @@
 //! them. A GlobalHost has a candidate for each region of its Environment.
 //!
 //! Each zone has the epoch of the state in it, so each command that touches a resource of [`STEERING`] changes every zone, and of the
-//! hosts only those that it reaches. The cost: one key of 100 to 200 bytes for each zone, in each of its regions.
+//! hosts only those that it reaches. The cost: one key for each zone in each of its regions, of 100 to 200 bytes,
+//! and more where it has many name servers and secondaries.
 
 use bytes::Bytes;
 use hanse_management::{
@@ -54,10 +55,8 @@ impl ScopeKind for Dns {
 
     fn placement(&self, state: &State, placer: &ResourceKey) -> Placement {
         let Some(zone) = zone(state, placer) else { return Placement::new() };
-        let has =
-            |name: &Name, labels| zone.regions.as_ref().is_none_or(|regions| regions.picks(name, labels));
         let regions = state.list(Kind::Region, None);
-        let regions = regions.filter(|region| has(&region.key.name, &region.metadata.labels));
+        let regions = regions.filter(|region| zone.is_in(&region.key.name, &region.metadata.labels));
         let scopes = regions.map(|region| ScopeId::Dns { region: region.key.name.clone() }).collect();
         let anchors = vec![Anchor::Unit(Unit::of(placer.clone())), Anchor::Group(placer.clone())];
         vec![Placed { anchors, scopes }]
