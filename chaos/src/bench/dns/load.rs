@@ -9,20 +9,16 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use nix::{time::ClockId, unistd::Pid};
 
-use super::{job::Job, say, since};
+use super::{job::Job, since};
 use crate::{attack::pin, percentile::percentile};
 
 /// Short, so that the slices of a round meet the same machine.
 const SLICE: Duration = Duration::from_secs(1);
 /// Questions under way at a time, flat out: enough to keep the server busy, and few enough for the buffers of its socket.
 const UNDER_WAY: usize = 128;
-/// An answer that is out for so long is lost.
+/// An answer that is out for so long is lost. A machine that stops a server for some milliseconds loses what does not fit the buffer of its
+/// socket. Slices are many, so that their medians are those of a machine that does not.
 const LOST_AFTER: Duration = Duration::from_millis(500);
-/// More lost ones than this part of all make a slice worthless: the 99th percentile would be one of them. A machine that stops a server for some
-/// milliseconds loses what does not fit its socket's buffer.
-const LOST_AT_MOST: f64 = 0.005;
-/// Such a slice is taken again. A server that loses so much each time ends the run.
-const ATTEMPTS: usize = 3;
 /// Octets of the header of a message, and where its parts are (RFC 1035, section 4.1.1).
 const HEADER: usize = 12;
 const ANSWERS: usize = 7;
@@ -127,7 +123,7 @@ pub(super) fn flat_out(address: SocketAddr, server: u32, job: Job) -> Result<Fla
     for _ in 0..UNDER_WAY {
         questions.send(&socket)?;
     }
-    let (mut answered, mut lost) = (0_u64, 0_u64);
+    let mut answered = 0_u64;
     let (began, cpu) = (Instant::now(), cpu_time(server)?);
     while began.elapsed() < SLICE {
         match socket.recv(&mut buffer) {
@@ -137,7 +133,6 @@ pub(super) fn flat_out(address: SocketAddr, server: u32, job: Job) -> Result<Fla
                 questions.send(&socket)?;
             }
             Err(error) if is_silence(&error) => {
-                lost += UNDER_WAY as u64;
                 for _ in 0..UNDER_WAY {
                     questions.send(&socket)?;
                 }
@@ -145,24 +140,12 @@ pub(super) fn flat_out(address: SocketAddr, server: u32, job: Job) -> Result<Fla
             Err(error) => bail!(error),
         }
     }
-    let measured = FlatOut { answered, took: began.elapsed(), cpu: since(cpu, cpu_time(server)?) };
-    are_few(lost, answered)?;
-    Ok(measured)
+    ensure!(answered > 0, "no answer within {SLICE:?}");
+    Ok(FlatOut { answered, took: began.elapsed(), cpu: since(cpu, cpu_time(server)?) })
 }
 
 /// Questions at this rate.
 pub(super) fn at_half(address: SocketAddr, job: Job, rate: f64) -> Result<Latencies> {
-    let mut attempt = 1;
-    loop {
-        match paced(address, job, rate) {
-            Err(error) if attempt < ATTEMPTS => say(format!("a slice failed, once more: {error:#}")),
-            outcome => return outcome,
-        }
-        attempt += 1;
-    }
-}
-
-fn paced(address: SocketAddr, job: Job, rate: f64) -> Result<Latencies> {
     let (socket, mut questions, mut buffer) = (socket(address)?, Questions::of(job), [0; 1_500]);
     socket.set_nonblocking(true)?;
     let count = (rate * SLICE.as_secs_f64()) as usize;
@@ -191,7 +174,6 @@ fn paced(address: SocketAddr, job: Job, rate: f64) -> Result<Latencies> {
     }
     sorted.sort_unstable();
     let lost = count.saturating_sub(sorted.len());
-    are_few(lost as u64, sorted.len() as u64)?;
     sorted.resize(count, LOST_AFTER);
     Ok(Latencies { sorted, lost: lost as u64 })
 }
@@ -204,11 +186,6 @@ fn pinned(server: u32) -> Result<()> {
 
 fn is_silence(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
-}
-
-fn are_few(lost: u64, answered: u64) -> Result<()> {
-    ensure!(lost as f64 <= answered as f64 * LOST_AT_MOST, "{lost} questions lost beside {answered} answers");
-    Ok(())
 }
 
 fn cpu_time(process: u32) -> Result<Duration> {
