@@ -42,10 +42,8 @@ impl Responder {
         let address: SocketAddr = address.context("listen.dns")?.parse()?;
         answers(address)?;
         fs::write(&config, table.to_string())?;
-        let data = federation.data_dir();
-        for action in ["kill", "start"] {
-            federation.ok(&["dev", action, NAME, "--data-dir", &data.to_string_lossy()])?;
-        }
+        federation.dev(&["kill", NAME])?;
+        federation.dev(&["start", NAME])?;
         answers(address)?;
         let process = u32::try_from(federation.process(NAME)?.pid)?;
         Ok(Self { address, process, _federation: federation })
