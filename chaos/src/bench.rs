@@ -1,5 +1,6 @@
 //! Benchmarks: what they share. Each prints a table for people on standard error and one line of JSON on standard output.
 
+pub mod dns;
 mod machine;
 mod nginx;
 pub mod pair;

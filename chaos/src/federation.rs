@@ -72,6 +72,8 @@ pub struct DevProcess {
     pub name: String,
     /// Its region, where it has one.
     pub region: Option<String>,
+    /// The host of its pattern that carries it.
+    pub host: Option<String>,
     /// Its process id.
     pub pid: i32,
     /// Whether it runs.
@@ -208,6 +210,12 @@ impl Federation {
     /// The operator's client of this federation.
     pub fn operator(&self) -> Operator {
         Operator::new(&self.launch.binary, &self.client_config())
+    }
+
+    /// Tells the running federation something: `["kill", "cp-1"]`.
+    pub fn dev(&self, arguments: &[&str]) -> Result<String> {
+        let data = self.data_dir();
+        self.ok(&[&["dev"], arguments, &["--data-dir", &data.to_string_lossy()]].concat())
     }
 
     /// Sends a signal to the process of that name.

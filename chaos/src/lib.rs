@@ -25,6 +25,7 @@ mod http;
 pub mod load;
 pub mod needles;
 pub mod netns;
+pub mod nginx;
 mod openapi;
 mod operator;
 mod percentile;

@@ -14,6 +14,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use http::Method;
 use rustls::ClientConfig;
 use tokio::{
     sync::{mpsc, watch},
@@ -34,6 +35,8 @@ pub struct Target {
     pub name: String,
     /// `http://ADDRESS:PORT/PATH`, or `https` with [`Target::tls`].
     pub url: String,
+    /// GET, unless something else is to be tried.
+    pub method: Method,
     /// Sent with every request.
     pub headers: Vec<(String, String)>,
     /// How to talk TLS; none: plain HTTP.
@@ -48,7 +51,7 @@ impl Target {
     /// The sample upstream behind a gateway, in plain HTTP over kept connections.
     pub fn echoing(name: impl Into<String>, url: impl Into<String>) -> Self {
         let (name, url) = (name.into(), url.into());
-        Self { name, url, headers: Vec::new(), tls: None, echoes: true, fresh: false }
+        Self { name, url, method: Method::GET, headers: Vec::new(), tls: None, echoes: true, fresh: false }
     }
 
     /// One more header.
@@ -116,6 +119,13 @@ impl Load {
     /// Gives arrivals to one more target from now on.
     pub fn add(&self, target: Target) {
         self.targets.lock().unwrap_or_else(PoisonError::into_inner).push(target);
+    }
+
+    /// Gives arrivals to these targets alone from now on.
+    pub fn replace(&self, targets: Vec<Target>) -> Result<()> {
+        ensure!(!targets.is_empty(), "load needs a target");
+        *self.targets.lock().unwrap_or_else(PoisonError::into_inner) = targets;
+        Ok(())
     }
 
     /// How many requests to this target were answered well so far.

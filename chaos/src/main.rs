@@ -7,7 +7,7 @@ use std::{io::Write, process::ExitCode};
 use clap::{Args, Parser, Subcommand};
 use hanse_chaos::{
     attack::{self, AttackArgs},
-    bench::{MissingPeer, pair, region, walk},
+    bench::{MissingPeer, dns, pair, region, walk},
     history::{self, HistoriesArgs},
 };
 
@@ -48,6 +48,8 @@ enum Bench {
     Pair(pair::PairArgs),
     /// The agents of one region that follow one another: streams, memory, bytes, the way of a local change
     Region(region::RegionArgs),
+    /// A DNS responder beside Knot DNS: processor time per query, and latency at half of what it can
+    Dns(dns::DnsArgs),
 }
 
 #[tokio::main]
@@ -56,6 +58,7 @@ async fn main() -> ExitCode {
         Command::Bench(BenchArgs { bench: Bench::Walk(args) }) => walk::run(&args).await,
         Command::Bench(BenchArgs { bench: Bench::Pair(args) }) => pair::run(&args).await,
         Command::Bench(BenchArgs { bench: Bench::Region(args) }) => region::run(&args).await,
+        Command::Bench(BenchArgs { bench: Bench::Dns(args) }) => dns::run(&args).await,
         Command::Attack(args) => attack::run(&args).await,
         Command::Histories(args) => history::histories(&args).await,
     };

@@ -122,7 +122,7 @@ const EDGES: [(&str, &[&str]); 22] = [
         ],
     ),
     // Attackers speak the wire and use stolen keys. A benchmark runs hundreds of agents and the links of gateways in one process, and
-    // simulates more agents.
+    // simulates more agents. Another one asks name servers.
     (
         "hanse-chaos",
         &[
@@ -133,6 +133,7 @@ const EDGES: [(&str, &[&str]); 22] = [
             "hanse-sync",
             "hanse-link",
             "hanse-agent",
+            "hanse-dns-wire",
         ],
     ),
 ];

@@ -36,7 +36,7 @@ pub(crate) use complete::{complete, script};
 pub(crate) use delete::delete;
 pub(crate) use describe::describe;
 pub(crate) use diff::diff;
-pub(crate) use dns::ask_responder;
+pub(crate) use dns::{ask_responder, import_geo};
 pub(crate) use dump::dump;
 pub(crate) use get::get;
 pub(crate) use import::import;

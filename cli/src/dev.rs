@@ -1,7 +1,7 @@
 //! `hanse dev`: a whole federation of real processes on this machine.
 //!
 //! [`plan`] says which processes there are, [`ports`] where they listen, [`configs`] what their files say; all three are
-//! pure but for probing ports. [`supervisor`] runs the processes and never restarts one, [`bootstrap`] makes a
+//! pure but for probing ports. [`pattern`] has arrangements to choose from. [`supervisor`] runs the processes and never restarts one, [`bootstrap`] makes a
 //! federation of them, [`control`] lets other terminals kill and start them. [`example`] is what a new one publishes.
 
 mod advice;
@@ -12,6 +12,7 @@ mod data_dir;
 mod environment;
 mod example;
 mod own;
+mod pattern;
 mod plan;
 mod ports;
 mod process;
@@ -24,6 +25,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Instant};
 use anyhow::Context as _;
 use hanse_process::shutdown;
 
+pub(crate) use pattern::Pattern;
 pub(crate) use state::DevState;
 
 use self::{data_dir::DataDir, supervisor::Supervisor};

@@ -124,8 +124,12 @@ async fn dns(config: Option<PathBuf>, args: &DnsArgs) -> anyhow::Result<()> {
     let config: hanse_dns::Config = role_config::load(&path, "HANSE_DNS_")?;
     config.check().with_context(|| path.display().to_string())?;
     let name = config.name.clone();
-    if let Some(DnsAction::Ask { name, client, record_type, draw, output }) = &args.action {
-        return commands::ask_responder(&config, name, client, *record_type, *draw, *output).await;
+    match &args.action {
+        Some(DnsAction::Ask { name, client, record_type, draw, output }) => {
+            return commands::ask_responder(&config, name, client, *record_type, *draw, *output).await;
+        }
+        Some(DnsAction::ImportGeo { file }) => return commands::import_geo(&config, file),
+        None => {}
     }
     serve("dns", name, &path, &args.run, || hanse_dns::run(config, shutdown::on_signals())).await
 }

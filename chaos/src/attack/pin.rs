@@ -15,7 +15,7 @@ pub(crate) const ATTACKER: usize = 0;
 pub(crate) const NODE: usize = 1;
 
 /// Pins the calling thread.
-pub(super) fn this_thread(core: usize) -> Result<()> {
+pub(crate) fn this_thread(core: usize) -> Result<()> {
     pin(Pid::from_raw(0), core)
 }
 

@@ -18,11 +18,7 @@ use clap::{Args, ValueEnum};
 use hanse_process::raise_descriptor_limit;
 use serde::Serialize;
 
-use super::{
-    Machine, median,
-    nginx::{self, Nginx},
-    traffic,
-};
+use super::{Machine, median, nginx, traffic};
 use crate::attack::pin;
 use side::{Memory, Side, Slice};
 use table::table;
@@ -134,7 +130,7 @@ pub async fn run(args: &PairArgs) -> Result<()> {
 
 async fn measure(args: &PairArgs, nginx_program: &Path, machine: Machine) -> Result<Pair> {
     let dir = tempfile::Builder::new().prefix("hanse-pair-").tempdir()?;
-    let upstream = Nginx::upstream(nginx_program, dir.path(), free_address()?).await?;
+    let upstream = nginx::upstream(nginx_program, dir.path(), free_address()?).await?;
     let slow = slow::start().await?;
     say("a federation of the build before");
     let mut before = Side::start(&args.before, &upstream.url(), &slow).await?;

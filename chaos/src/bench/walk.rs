@@ -93,13 +93,13 @@ async fn measure(options: WalkOptions, nginx_program: &Path, version: String) ->
     let mut world =
         World::set_up(WorldOptions { gateway_workers: Some(1), ..WorldOptions::default() }).await?;
     let at = |port| SocketAddr::from((world.own_address(), port));
-    let upstream = Nginx::upstream(nginx_program, world.dir(), at(UPSTREAM_PORT)).await?;
+    let upstream = nginx::upstream(nginx_program, world.dir(), at(UPSTREAM_PORT)).await?;
     let publisher = Publisher::new(&world, &upstream.url())?;
     let propagation = propagation_of(&world, &publisher, &options).await?;
     let memory_bytes = memory(&world)?;
 
     let key = key(&world)?;
-    let peer = Nginx::gateway(
+    let peer = nginx::gateway(
         nginx_program,
         world.dir(),
         at(PEER_PORT),

@@ -74,7 +74,7 @@ fn request(target: &Target, id: u64) -> Result<(Request<Empty<Bytes>>, String), 
     let authority = uri.authority().ok_or_else(|| format!("{}: no authority", target.url))?.to_string();
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let named = target.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(HOST.as_str()));
-    let mut request = Request::get(path).header(REQUEST_ID, id.to_string());
+    let mut request = Request::builder().method(&target.method).uri(path).header(REQUEST_ID, id.to_string());
     if !named {
         request = request.header(HOST, &authority);
     }

@@ -115,6 +115,29 @@ fn the_walk_prints_a_table_and_one_line_with_every_figure() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn the_responder_and_its_peers_are_measured() -> Result<()> {
+    let output = Command::new(chaos())
+        .args(["bench", "dns", "--rounds", "1"])
+        .env("HANSE_BIN", hanse_chaos::process::binary()?)
+        .output()?;
+    let (stdout, stderr) = (String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?);
+    ensure!(output.status.success(), "it ended with {}:\n{stderr}", output.status);
+    ensure!(stdout.ends_with('\n') && stdout.lines().count() == 1, "one line: {stdout}");
+    let dns: Value = serde_json::from_str(&stdout)?;
+    for server in ["plain", "by_client", "knot_static", "knot_geoip"] {
+        for figure in ["cpu_us_per_query", "qps_per_core", "qps", "p99_ms"] {
+            positive(&dns, &format!("/{server}/{figure}"))?;
+        }
+    }
+    for ratio in ["plain_to_static", "by_client_to_static", "by_client_to_geoip"] {
+        positive(&dns, &format!("/{ratio}/cpu"))?;
+        positive(&dns, &format!("/{ratio}/p99"))?;
+    }
+    ensure!(stderr.contains("Knot, module geoip by network"), "the table has no such row: {stderr}");
+    Ok(())
+}
+
 /// Without the peer nothing is measured, and it is named with its package.
 #[test]
 fn a_missing_peer_is_named() -> Result<()> {

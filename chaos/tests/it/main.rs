@@ -27,6 +27,7 @@ mod looking;
 mod neighbours;
 mod operators;
 mod outage;
+mod patterns;
 mod private_files;
 mod publishing;
 mod quarantine;

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use hanse_topology::Name;
 
 use super::values::number;
+use crate::dev::Pattern;
 
 /// `hanse dev`.
 #[derive(Debug, Args)]
@@ -19,6 +20,10 @@ pub(crate) struct DevArgs {
     /// How many control-plane nodes; 3, or as many as a resumed directory has
     #[arg(long, value_parser = number::<u8>(1..=7))]
     pub(crate) control_nodes: Option<u8>,
+    /// An arrangement of deploy/patterns on this machine: 1, an active/active pair with a witness; 2, gateways that come and go; 4, internal
+    /// and external gateways apart
+    #[arg(long, value_enum, value_name = "N", conflicts_with_all = ["regions", "control_nodes"])]
+    pub(crate) pattern: Option<Pattern>,
     /// Let gateways write a line of JSON per request to DIR/logs/NAME.access.log
     #[arg(long)]
     pub(crate) access_log: bool,
@@ -32,14 +37,14 @@ pub(crate) struct DevArgs {
 /// What to do with a federation that runs in another terminal.
 #[derive(Debug, Subcommand)]
 pub(crate) enum DevAction {
-    /// Kill a process (SIGKILL); it stays down.
+    /// Kill a process (SIGKILL), or all of a host of a pattern; they stay down.
     Kill {
-        /// As in `hanse dev ps`
+        /// A name or a host, as in `hanse dev ps`
         name: String,
     },
-    /// Start a process that is down, at the same addresses; returns when it serves.
+    /// Start a process that is down, or all of a host, at the same addresses; returns when they serve.
     Start {
-        /// As in `hanse dev ps`
+        /// A name or a host, as in `hanse dev ps`
         name: String,
     },
     /// Add a process.

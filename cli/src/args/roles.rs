@@ -152,6 +152,12 @@ pub(crate) enum DnsAction {
         #[arg(short, long, value_enum, default_value_t = Output::Table)]
         output: Output,
     },
+    /// Check a database of places (MaxMind DB format) and put it where the responder reads it. The running responder takes it up within
+    /// seconds
+    ImportGeo {
+        /// The database: GeoLite2-City.mmdb
+        file: PathBuf,
+    },
 }
 
 /// A type of records with addresses.

@@ -1,13 +1,19 @@
 //! `hanse dns ask`: asks a responder why it answers as it does.
 
-use hanse_dns::{Config, Explained};
+use std::path::Path;
+
+use hanse_dns::{
+    Config, Explained,
+    geo::{self, About, GeoError},
+};
 use http::StatusCode;
+use time::OffsetDateTime;
 
 use super::admin_port;
 use crate::{
     args::{AddressType, Output},
     exit::{Exit, Failure},
-    out::data,
+    out::{data, say},
     render,
 };
 
@@ -51,6 +57,23 @@ pub(crate) async fn ask_responder(
             return Err(Failure::usage("an answer has no names; use table, json or yaml").into());
         }
     })?;
+    Ok(())
+}
+
+/// Puts a database of places where the responder reads it.
+pub(crate) fn import_geo(config: &Config, file: &Path) -> anyhow::Result<()> {
+    let to = config.geo_file();
+    let refused = |error: GeoError| match error {
+        GeoError::Io { .. } => Failure::new(Exit::General, error.to_string()),
+        GeoError::Large(_) | GeoError::Damaged(_) | GeoError::NoCoordinates(_) => {
+            Failure::usage(format!("{}: {error}", file.display()))
+        }
+    };
+    let About { database_type, built, nodes, sha256 } = geo::import(file, &to).map_err(refused)?;
+    let built = i64::try_from(built).ok().and_then(|built| OffsetDateTime::from_unix_timestamp(built).ok());
+    let built = built.map_or_else(|| "an unknown day".to_owned(), |built| built.date().to_string());
+    say(format!("{database_type} of {built}, {nodes} nodes, SHA-256 {sha256}"));
+    say(format!("it is in place at {}; a running responder takes it up within seconds", to.display()));
     Ok(())
 }
 

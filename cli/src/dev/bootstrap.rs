@@ -72,7 +72,7 @@ pub(super) fn prepare(
     };
     let (mut plan, is_new) = match known {
         Some(plan) if plan.complete => {
-            check_size(dir, &plan, args.control_nodes, args.regions)?;
+            check_size(dir, &plan, args)?;
             (resumed(plan, &mut reservations, if was_killed { PORTS_WITHIN } else { Duration::ZERO })?, false)
         }
         known => {
@@ -82,7 +82,7 @@ pub(super) fn prepare(
             clear(dir)?;
             let (nodes, regions) =
                 (args.control_nodes.unwrap_or(CONTROL_NODES), args.regions.unwrap_or(REGIONS));
-            (Plan::new(nodes, regions), true)
+            (args.pattern.map_or_else(|| Plan::new(nodes, regions), Plan::of_pattern), true)
         }
     };
     plan.access_logs = args.access_log;
@@ -93,15 +93,22 @@ pub(super) fn prepare(
     Ok(Prepared { plan, reservations, is_new })
 }
 
-fn check_size(
-    dir: &DataDir,
-    plan: &Plan,
-    control_nodes: Option<u8>,
-    regions: Option<u8>,
-) -> Result<(), Failure> {
+fn check_size(dir: &DataDir, plan: &Plan, args: &DevArgs) -> Result<(), Failure> {
+    if let Some(pattern) = args.pattern
+        && plan.pattern != Some(pattern)
+    {
+        let message = format!(
+            "{} holds a federation that is not of pattern {}",
+            dir.path().display(),
+            pattern.number()
+        );
+        return Err(
+            Failure::usage(message).remedy("leave --pattern out to resume it, or give another --data-dir")
+        );
+    }
     let (nodes, regions_there) = plan.size();
     let same = |asked: Option<u8>, there: usize| asked.is_none_or(|asked| usize::from(asked) == there);
-    if same(control_nodes, nodes) && same(regions, regions_there) {
+    if same(args.control_nodes, nodes) && same(args.regions, regions_there) {
         return Ok(());
     }
     let message = format!(
@@ -261,7 +268,8 @@ async fn found(
         supervisor.spawn(agent.name.as_str())?;
         supervisor.serves(agent.name.as_str()).await?;
         let below = plan.of_role(Role::Gateway).chain(plan.of_role(Role::Dns));
-        for node in below.filter(|node| node.region == agent.region) {
+        // One agent of a region admits the gateways and responders of its host; of a host without an agent, the region's first one does.
+        for node in below.filter(|node| plan.admits(agent, node)) {
             supervisor.mint_token(agent, node).await?;
             supervisor.spawn(node.name.as_str())?;
         }
@@ -359,6 +367,7 @@ mod tests {
             data_dir: temporary.path().to_owned(),
             regions: Some(1),
             control_nodes: Some(1),
+            pattern: None,
             access_log: false,
             no_example: true,
             action: None,

@@ -1,6 +1,7 @@
 //! The configuration files of the processes. Pure but for writing them.
 
 use anyhow::Context as _;
+use hanse_topology::Exposure;
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -37,13 +38,17 @@ fn content(dir: &DataDir, plan: &Plan, process: &ProcessSpec) -> Option<Value> {
             content["join_token_file"] = json!(dir.join_token(name));
         }
         Role::Gateway | Role::Dns => {
-            let agent = process.region.as_ref().and_then(|region| plan.agent(region));
-            content["agents"] = json!(
-                agent.and_then(|agent| agent.address(Face::Federation)).into_iter().collect::<Vec<_>>()
-            );
-            content["enrolment"] =
-                json!(agent.and_then(|agent| agent.address(Face::Enrolment)).into_iter().collect::<Vec<_>>());
+            // The agent of its own host first.
+            let mut agents: Vec<_> = process.region.iter().flat_map(|region| plan.agents(region)).collect();
+            agents.sort_by_key(|agent| agent.host != process.host);
+            let addresses = |face| agents.iter().filter_map(|agent| agent.address(face)).collect::<Vec<_>>();
+            content["agents"] = json!(addresses(Face::Federation));
+            content["enrolment"] = json!(addresses(Face::Enrolment));
             content["join_token_file"] = json!(dir.join_token(name));
+            if let (Role::Gateway, Some(address)) = (process.role, process.address(Face::Http)) {
+                let url = format!("http://{address}");
+                content["advertise"] = json!([{"url": url, "exposure": process.exposure}]);
+            }
             if plan.access_logs && process.role == Role::Gateway {
                 content["access_log"] = json!({"file": dir.access_log(name)});
             }
@@ -52,8 +57,17 @@ fn content(dir: &DataDir, plan: &Plan, process: &ProcessSpec) -> Option<Value> {
     let faces = process.ports.keys().filter_map(|face| {
         let key = serde_json::to_value(face).ok()?.as_str()?.to_owned();
         let address = process.address(*face)?;
-        // A responder may listen on several addresses.
-        Some((key, if *face == Face::Dns { json!([address]) } else { json!(address) }))
+        Some((
+            key,
+            match face {
+                // A responder may listen on several addresses.
+                Face::Dns => json!([address]),
+                Face::Http | Face::Https if process.exposure == Exposure::Internal => {
+                    json!({"address": address, "exposure": process.exposure})
+                }
+                _one => json!(address),
+            },
+        ))
     });
     content["listen"] = Value::Object(faces.collect::<Map<_, _>>());
     Some(content)
@@ -83,5 +97,6 @@ mod tests {
         }
         let gateway = content(&dir, &plan, plan.find("gateway-us-east").unwrap()).unwrap();
         assert_eq!(gateway["agents"], json!(["127.0.0.1:7554"]));
+        assert_eq!(gateway["advertise"][0]["url"], "http://127.0.0.1:8180");
     }
 }

@@ -26,9 +26,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) enum Request {
     /// Say that the federation runs.
     Ping,
-    /// Kill a process.
+    /// Kill a process, or what a host carries.
     Kill { name: String },
-    /// Start a process that is down.
+    /// Start a process that is down, or those of a host.
     Start { name: String },
     /// Add a gateway.
     AddGateway { region: Name },
@@ -96,8 +96,8 @@ async fn converse(stream: UnixStream, supervisor: &Arc<Supervisor>) -> anyhow::R
 async fn obey(request: Request, supervisor: &Arc<Supervisor>) -> anyhow::Result<String> {
     match request {
         Request::Ping => Ok(String::new()),
-        Request::Kill { name } => supervisor.kill(&name).await.map(|()| name),
-        Request::Start { name } => supervisor.start(&name).await.map(|()| name),
+        Request::Kill { name } => supervisor.kill_all(&name).await.map(|()| name),
+        Request::Start { name } => supervisor.start_all(&name).await.map(|()| name),
         Request::AddGateway { region } => supervisor.add_gateway(&region).await.map(|name| name.to_string()),
     }
 }

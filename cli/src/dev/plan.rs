@@ -1,13 +1,15 @@
 //! Which processes a federation has, and where each listens. Pure.
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     io,
 };
 
-use hanse_topology::Name;
+use hanse_topology::{Exposure, Name};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+
+use super::pattern::Pattern;
 
 /// Control-plane nodes, unless told otherwise: the fewest that survive the loss of one.
 pub(super) const CONTROL_NODES: u8 = 3;
@@ -63,6 +65,12 @@ pub(super) struct ProcessSpec {
     pub(super) name: Name,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) region: Option<Name>,
+    /// The host of its pattern that carries it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) host: Option<String>,
+    /// Of a gateway: who its clients are.
+    #[serde(default)]
+    pub(super) exposure: Exposure,
     /// Where it listens; empty until ports are chosen.
     #[serde(default)]
     pub(super) ports: BTreeMap<Face, u16>,
@@ -76,6 +84,9 @@ pub(super) struct Plan {
     /// Whether gateways write an access log, in this run.
     #[serde(skip)]
     pub(super) access_logs: bool,
+    /// The arrangement that it follows; `None`: control nodes, and an agent, a gateway and a responder for each region.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) pattern: Option<Pattern>,
     pub(super) processes: Vec<ProcessSpec>,
 }
 
@@ -116,9 +127,10 @@ impl Role {
 }
 
 impl ProcessSpec {
-    fn new(role: Role, name: String, region: Option<&Name>) -> Self {
+    pub(super) fn new(role: Role, name: String, region: Option<&Name>) -> Self {
         let name = Name::new(name).expect("planned names are made of names, words and small numbers");
-        Self { role, name, region: region.cloned(), ports: BTreeMap::new() }
+        let (region, host, exposure) = (region.cloned(), None, Exposure::default());
+        Self { role, name, region, host, exposure, ports: BTreeMap::new() }
     }
 
     /// `127.0.0.1:PORT`.
@@ -148,7 +160,12 @@ impl Plan {
             processes.push(ProcessSpec::new(Role::Gateway, format!("gateway-{region}"), Some(&region)));
             processes.push(ProcessSpec::new(Role::Dns, format!("dns-{region}"), Some(&region)));
         }
-        Self { complete: false, access_logs: false, processes }
+        Self { complete: false, access_logs: false, pattern: None, processes }
+    }
+
+    /// A federation of that arrangement.
+    pub(super) fn of_pattern(pattern: Pattern) -> Self {
+        Self { complete: false, access_logs: false, pattern: Some(pattern), processes: pattern.processes() }
     }
 
     /// Chooses a port for every face that has none.
@@ -170,14 +187,33 @@ impl Plan {
         self.processes.iter().filter(move |process| process.role == role)
     }
 
-    /// The agent of a region.
-    pub(super) fn agent(&self, region: &Name) -> Option<&ProcessSpec> {
-        self.of_role(Role::Agent).find(|agent| agent.region.as_ref() == Some(region))
+    /// The agents of a region.
+    pub(super) fn agents<'a>(&'a self, region: &'a Name) -> impl Iterator<Item = &'a ProcessSpec> {
+        self.of_role(Role::Agent).filter(move |agent| agent.region.as_ref() == Some(region))
     }
 
-    /// The regions, in the order they were planned.
+    /// Whether this agent makes the join token of that gateway or responder: the agent of the same host, or else the first one of the region.
+    pub(super) fn admits(&self, agent: &ProcessSpec, node: &ProcessSpec) -> bool {
+        let of_region = || node.region.iter().flat_map(|region| self.agents(region));
+        let of_host = of_region().find(|agent| agent.host == node.host);
+        of_host.or_else(|| of_region().next()).is_some_and(|admits| admits.name == agent.name)
+    }
+
+    /// The processes of that name, or those that the host of that name carries.
+    pub(super) fn named(&self, name: &str) -> Vec<Name> {
+        let is_it = |process: &&ProcessSpec| match self.find(name) {
+            Some(found) => process.name == found.name,
+            None => process.host.as_deref() == Some(name),
+        };
+        self.processes.iter().filter(is_it).map(|process| process.name.clone()).collect()
+    }
+
+    /// The regions, in the order they were planned, each once.
     pub(super) fn regions(&self) -> impl Iterator<Item = &Name> {
-        self.of_role(Role::Agent).filter_map(|agent| agent.region.as_ref())
+        let mut seen = BTreeSet::new();
+        self.of_role(Role::Agent)
+            .filter_map(|agent| agent.region.as_ref())
+            .filter(move |region| seen.insert(*region))
     }
 
     /// How many control-plane nodes and regions it has.
@@ -217,6 +253,7 @@ impl Plan {
         resources.push(json!({"kind": "Environment", "name": "production", "spec": {"regions": regions}}));
         let sandbox = json!({"regions": regions, "hostnames": ["sandbox.localhost"]});
         resources.push(json!({"kind": "Environment", "name": "sandbox", "spec": sandbox}));
+        resources.extend(self.pattern.into_iter().flat_map(Pattern::resources));
         for (name, requests) in
             [("unlimited", None), ("gold", Some(5_000)), ("silver", Some(2_000)), ("bronze", Some(1_000))]
         {
@@ -230,7 +267,7 @@ impl Plan {
     }
 }
 
-fn region_name(number: u8) -> Name {
+pub(super) fn region_name(number: u8) -> Name {
     let name = match number {
         1 => "eu-west".to_owned(),
         2 => "us-east".to_owned(),

@@ -33,6 +33,9 @@ pub(super) struct ProcessState {
     pub(super) name: Name,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) region: Option<Name>,
+    /// The host of its pattern that carries it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) host: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) pid: Option<u32>,
     pub(super) up: bool,
@@ -56,6 +59,7 @@ impl ProcessState {
             role: spec.role,
             name: spec.name.clone(),
             region: spec.region.clone(),
+            host: spec.host.clone(),
             pid,
             up,
             http: url("http", Face::Http),
@@ -108,11 +112,16 @@ impl DevState {
 
 /// `hanse dev ps`.
 pub(super) fn table(state: &DevState) -> String {
-    let header = ["NAME", "ROLE", "REGION", "STATE", "PID", "HTTP", "HTTPS", "DNS", "ADMIN"]
+    let mut header = ["NAME", "ROLE", "REGION", "STATE", "PID", "HTTP", "HTTPS", "DNS", "ADMIN"]
         .map(str::to_owned)
         .to_vec();
+    // Only patterns have hosts.
+    let has_hosts = state.processes.iter().any(|process| process.host.is_some());
+    if has_hosts {
+        header.insert(2, "HOST".to_owned());
+    }
     let rows = state.processes.iter().map(|process| {
-        vec![
+        let mut row = vec![
             process.name.to_string(),
             process.role.command().to_owned(),
             process.region.as_ref().map(Name::to_string).unwrap_or_default(),
@@ -122,7 +131,11 @@ pub(super) fn table(state: &DevState) -> String {
             process.https.clone().unwrap_or_default(),
             process.dns.clone().unwrap_or_default(),
             process.admin.clone().unwrap_or_default(),
-        ]
+        ];
+        if has_hosts {
+            row.insert(2, process.host.clone().unwrap_or_default());
+        }
+        row
     });
     render::table(header, rows)
 }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use futures_util::future::try_join_all;
 use hanse_api::answer::LineageStatus;
 use hanse_topology::Name;
 use nix::sys::signal::Signal;
@@ -211,8 +212,20 @@ impl Supervisor {
         }
     }
 
+    /// Kills a process, or all that run of a host, at once.
+    pub(super) async fn kill_all(&self, name: &str) -> anyhow::Result<()> {
+        let all = self.lock().of(name, true)?;
+        try_join_all(all.iter().map(|name| self.kill(name.as_str()))).await.map(drop)
+    }
+
+    /// Starts a process, or all that are down of a host, at once.
+    pub(super) async fn start_all(self: &Arc<Self>, name: &str) -> anyhow::Result<()> {
+        let all = self.lock().of(name, false)?;
+        try_join_all(all.iter().map(|name| self.start(name.as_str()))).await.map(drop)
+    }
+
     /// Kills a process; returns when it is gone and `dev.json` says so.
-    pub(super) async fn kill(&self, name: &str) -> anyhow::Result<()> {
+    async fn kill(&self, name: &str) -> anyhow::Result<()> {
         let mut ended = {
             let mut state = self.lock();
             let spec = state.find(name)?;
@@ -231,7 +244,7 @@ impl Supervisor {
     }
 
     /// Starts a process that is down; returns when it serves.
-    pub(super) async fn start(self: &Arc<Self>, name: &str) -> anyhow::Result<()> {
+    async fn start(self: &Arc<Self>, name: &str) -> anyhow::Result<()> {
         self.spawn(name)?;
         self.serves(name).await
     }
@@ -241,7 +254,7 @@ impl Supervisor {
         let (gateway, agent) = {
             let mut state = self.lock();
             let state = &mut *state;
-            let agent = state.plan.agent(region).cloned().ok_or_else(|| {
+            let agent = state.plan.agents(region).next().cloned().ok_or_else(|| {
                 let known = state.plan.regions().map(Name::to_string).collect::<Vec<_>>().join(", ");
                 Failure::new(Exit::NotFound, format!("there is no region {region}"))
                     .remedy(format!("regions are {known}"))
@@ -321,6 +334,20 @@ impl Supervisor {
 }
 
 impl State {
+    /// The process of this name, or those of the host of this name that run, or are down. A host with none is an error, as is a process:
+    /// whoever kills or starts it a second time then hears so.
+    fn of(&self, name: &str, running: bool) -> anyhow::Result<Vec<Name>> {
+        let mut all = self.plan.named(name);
+        if all.is_empty() {
+            return Err(self.find(name).expect_err("it is no process").into());
+        }
+        let is_so = |one: &Name| self.running.contains_key(one) == running;
+        if all.iter().any(is_so) {
+            all.retain(is_so);
+        }
+        Ok(all)
+    }
+
     fn find(&self, name: &str) -> Result<ProcessSpec, Failure> {
         self.plan.find(name).cloned().ok_or_else(|| {
             let known = self

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 
 use crate::{
     explain::{Explained, explain},
+    geo::{GeoDatabase, GeoFile},
     keeper::ScopeSummary,
     zones::Zones,
 };
@@ -33,10 +34,13 @@ pub(crate) fn router(
     stored: watch::Receiver<BTreeMap<ScopeId, Position>>,
     link: watch::Receiver<LinkStatus>,
     zones: Arc<ArcSwapOption<Zones>>,
+    geo: GeoFile,
 ) -> Router {
-    let page =
-        async move || Json(page(&identity, scope.load().as_ref().as_ref(), &stored.borrow(), &link.borrow()));
-    let ask = async move |query: Result<Query<Asked>, QueryRejection>| answer(&zones, query);
+    let in_use = geo.in_use();
+    let page = async move || {
+        Json(page(&identity, scope.load().as_ref().as_ref(), &stored.borrow(), &link.borrow(), &geo))
+    };
+    let ask = async move |query: Result<Query<Asked>, QueryRejection>| answer(&zones, &in_use, query);
     Router::new().route("/config", get(page)).route("/ask", get(ask))
 }
 
@@ -73,6 +77,7 @@ impl AddressType {
 
 fn answer(
     zones: &ArcSwapOption<Zones>,
+    geo: &ArcSwapOption<GeoDatabase>,
     query: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Json<Explained>, (StatusCode, String)> {
     let bad = |why: String| (StatusCode::BAD_REQUEST, format!("{why}\n"));
@@ -84,7 +89,8 @@ fn answer(
         bad(format!("as: {client:?} is no address and no network; write 198.51.100.7 or 10.1.0.0/16"))
     })?;
     let draw = draw.unwrap_or_else(rand::random);
-    explain(zones.load().as_deref(), &name, client, record_type.map(AddressType::family), draw)
+    let family = record_type.map(AddressType::family);
+    explain(zones.load().as_deref(), &name, client, family, geo.load().as_deref(), draw)
         .map(Json)
         .map_err(|why| (StatusCode::NOT_FOUND, format!("{why}\n")))
 }
@@ -101,6 +107,7 @@ fn page(
     scope: Option<&ScopeSummary>,
     stored: &BTreeMap<ScopeId, Position>,
     link: &LinkStatus,
+    geo: &GeoFile,
 ) -> Value {
     let stored: BTreeMap<_, _> =
         stored.iter().map(|(scope, position)| (scope.to_string(), position.revision)).collect();
@@ -114,5 +121,6 @@ fn page(
             "lastFailure": link.last_failure,
             "lastAlarm": link.last_alarm,
         },
+        "geo": { "inUse": geo.about(), "lastFailure": geo.failure() },
     })
 }

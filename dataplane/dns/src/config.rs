@@ -10,6 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// Answers a second to one network over UDP. The resolvers of a large provider are in one network and ask less of one name server: their
 /// caches ask once per host and TTL. A forger gets less than one megabit a second for a victim.
 const DEFAULT_ANSWERS_PER_SECOND: u32 = 1_000;
+/// The database of places, in `data_dir`.
+const GEO_FILE: &str = "geo.mmdb";
 /// Addresses to listen on: one of each family, on each of a few interfaces.
 const MOST_LISTENED: usize = 8;
 
@@ -40,6 +42,10 @@ pub struct Config {
     /// Where clients reach the responder, `host:port`, for those who look at the region.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "one_of_one")]
     pub advertise: Option<String>,
+    /// The database of places for policies with a step `geo`, in the MaxMind DB format; a file `geo.mmdb` in `data_dir` unless said. A file
+    /// that changes is taken up within seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub geo: Option<PathBuf>,
     /// Bounds on what clients get.
     #[serde(default)]
     pub limits: Limits,
@@ -154,6 +160,11 @@ impl Config {
             wanted: Wanted::All,
             admin: self.listen.admin.clone(),
         }
+    }
+
+    /// The place of the database of places.
+    pub fn geo_file(&self) -> PathBuf {
+        self.geo.clone().unwrap_or_else(|| self.data_dir.join(GEO_FILE))
     }
 
     /// How many threads answer.

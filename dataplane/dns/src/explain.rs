@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    geo::GeoDatabase,
     steer::LastAnswers,
     zones::{Found, ServedHost, Zones},
 };
@@ -66,6 +67,7 @@ pub(crate) fn explain(
     name: &Name,
     client: IpNet,
     family: Option<Family>,
+    geo: Option<&GeoDatabase>,
     draw: u64,
 ) -> Result<Explained, Unexplained> {
     let zones = zones.ok_or(Unexplained::Unready)?;
@@ -78,15 +80,21 @@ pub(crate) fn explain(
         Found::Nowhere(_) => None,
         Found::Here(_, node) => node.host.as_deref(),
     };
-    host.map(|host| of_host(host, client, family, draw)).ok_or_else(|| Unexplained::NoHost(name.clone()))
+    host.map(|host| of_host(host, client, family, geo, draw)).ok_or_else(|| Unexplained::NoHost(name.clone()))
 }
 
-fn of_host(host: &ServedHost, client: IpNet, family: Option<Family>, draw: u64) -> Explained {
+fn of_host(
+    host: &ServedHost,
+    client: IpNet,
+    family: Option<Family>,
+    geo: Option<&GeoDatabase>,
+    draw: u64,
+) -> Explained {
     let places = Places::new(); // as serving threads know them
     let seen = Seen { places: &places, now: std::time::Duration::ZERO };
     let mut lines: Vec<Line> = Vec::new();
     let asked = Client { prefix: Some(client), family, spot: None, draw };
-    let steered = LastAnswers::default().steer(host, seen, &asked, &mut lines);
+    let steered = LastAnswers::default().steer(host, seen, &asked, geo, &mut lines);
     let mut rules: Vec<_> = lines.into_iter().map(RuleTrace::from).collect();
     if steered.fell_back {
         let answers =
@@ -137,8 +145,9 @@ mod tests {
         orders.candidates[1].why = "drained: new racks".to_owned();
         let content = vec![zone_entry(zone("gslb.example.com")), host_entry(orders)];
         let zones = ScopeIndex::default().hold(content, Vec::new(), &BTreeMap::new());
-        let ask =
-            |zones, name| explain(zones, &absolute(name).unwrap(), "10.1.0.0/16".parse().unwrap(), None, 7);
+        let ask = |zones, name| {
+            explain(zones, &absolute(name).unwrap(), "10.1.0.0/16".parse().unwrap(), None, None, 7)
+        };
         let explained = ask(Some(&zones), "Orders.gslb.example.com").unwrap();
         assert_eq!(explained.addresses, ["192.0.2.1".parse::<IpAddr>().unwrap()]);
         let rule = explained.rules.iter().find(|rule| rule.rule == "not-serving").unwrap();

@@ -12,6 +12,7 @@ mod admin;
 pub mod config;
 mod error;
 mod explain;
+pub mod geo;
 mod keeper;
 mod key;
 mod metrics;

@@ -17,6 +17,7 @@ use hanse_topology::Name;
 use ipnet::IpNet;
 
 use crate::{
+    geo::GeoDatabase,
     steer::LastAnswers,
     zones::{Found, Node, ServedHost, ServedZone, Zones, address_record},
 };
@@ -31,6 +32,8 @@ pub(crate) struct Moment<'a> {
     pub(crate) zones: Option<&'a Zones>,
     /// What is known of the regions, by Environment.
     pub(crate) places: &'a BTreeMap<Name, Places>,
+    /// Where networks are.
+    pub(crate) geo: Option<&'a GeoDatabase>,
     /// Since the start of the clock by which `places` were heard.
     pub(crate) now: Duration,
     /// Seconds since 1970.
@@ -292,7 +295,7 @@ impl Responder {
         let places = moment.places.get(&host.model.environment).unwrap_or(&NO_PLACES);
         let prefix = Some(network(query, sender.address));
         let client = Client { prefix, family: Some(family), spot: None, draw: moment.draw };
-        let steered = self.last.steer(host, Seen { places, now: moment.now }, &client, &mut ());
+        let steered = self.last.steer(host, Seen { places, now: moment.now }, &client, moment.geo, &mut ());
         if steered.addresses.is_empty() {
             // No address of any region is known here. "No such record" would be kept for the negative TTL; this makes resolvers ask
             // another name server, or use what they have (RFC 8767).

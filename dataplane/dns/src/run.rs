@@ -18,6 +18,7 @@ use tracing::info;
 
 use crate::{
     Config, Error, admin,
+    geo::GeoFile,
     keeper::{self, KeeperHandle, ZoneKeeper},
     metrics::{Collected, DnsMetrics},
     sockets::{self, Pair},
@@ -46,10 +47,12 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     let region = node.credentials.identity().region.clone().expect("a responder's identity has a region");
     let pulse = node.shell.supervisor.pulse("the keeper", keeper::HANGS_AFTER);
     let (scope, replicas) = (ScopeId::Dns { region }, node.replicas.clone());
+    let geo = GeoFile::new(config.geo_file());
+    geo.refresh().await;
     let (mut keeper, kept) = ZoneKeeper::new(scope, replicas, proven.clone(), pulse, metrics.clone());
     keeper.prepare().await; // so that the first query finds what is on disk
-    let started = match Answering::start(&config, &kept, &metrics, &node, &shutdown).await {
-        Ok(answering) => follow(&config, &kept, &node).map(|link| (answering, link)),
+    let started = match Answering::start(&config, &kept, &geo, &metrics, &node, &shutdown).await {
+        Ok(answering) => follow(&config, &kept, &geo, &node).map(|link| (answering, link)),
         Err(error) => Err(error),
     };
     let (answering, link) = match started {
@@ -62,10 +65,14 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
 
     let supervisor = &node.shell.supervisor;
     supervisor.spawn_lasting("keeper", keeper, |keeper, shutdown| Box::pin(keeper.run(shutdown)));
-    node.shell.metrics.register(|registry| registry.register_collector(Box::new(Collected(metrics))));
+    supervisor.spawn_lasting("geo file", geo.clone(), |geo, shutdown| Box::pin(geo.follow(shutdown)));
+    node.shell.metrics.register(|registry| {
+        registry.register_collector(Box::new(Collected(metrics)));
+        geo.register(registry);
+    });
     node.shell.ready_by(kept.ready, Result::clone);
     let own = node.credentials.identity().to_string();
-    node.shell.show(admin::router(own, kept.summary, node.durable.clone(), link, kept.zones));
+    node.shell.show(admin::router(own, kept.summary, node.durable.clone(), link, kept.zones, geo));
 
     answering.ended().await?;
     node.close().await;
@@ -76,13 +83,15 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
 fn follow(
     config: &Config,
     kept: &KeeperHandle,
+    geo: &GeoFile,
     node: &JoinedNode,
 ) -> Result<watch::Receiver<LinkStatus>, Error> {
-    let (advertise, kept) = (config.advertise.clone().unwrap_or_default(), kept.clone());
+    let advertise = config.advertise.clone().unwrap_or_default();
+    let (kept, geo) = (kept.clone(), geo.clone());
     let ready = node.shell.readiness.clone();
     let link = node.follow(Consumer {
         effective: EffectiveSource::Served(kept.effective.clone()),
-        report: Arc::new(move |facts| report(facts, &advertise, &kept, &ready.borrow())),
+        report: Arc::new(move |facts| report(facts, &advertise, &kept, &geo, &ready.borrow())),
         report_on: None,
         relays: false,
     })?;
@@ -90,11 +99,18 @@ fn follow(
 }
 
 /// What goes up, with the facts that every node states of itself.
-fn report(facts: Facts, advertise: &str, kept: &KeeperHandle, ready: &Result<(), String>) -> Report {
+fn report(
+    facts: Facts,
+    advertise: &str,
+    kept: &KeeperHandle,
+    geo: &GeoFile,
+    ready: &Result<(), String>,
+) -> Report {
     let scopes: Vec<String> = kept.effective.borrow().keys().map(ToString::to_string).collect();
     let responder = Responder {
         address: advertise.to_owned(),
         zones: keeper::zones_served(kept.summary.load().as_ref().as_ref(), MOST_NAMED),
+        geo: geo.digest(),
         ..Responder::default()
     };
     let facts = Facts {
@@ -115,6 +131,7 @@ impl Answering {
     async fn start(
         config: &Config,
         kept: &KeeperHandle,
+        geo: &GeoFile,
         metrics: &Arc<DnsMetrics>,
         node: &JoinedNode,
         shutdown: &Shutdown,
@@ -133,6 +150,7 @@ impl Answering {
             let worker = Worker {
                 index,
                 zones: kept.zones.clone(),
+                geo: geo.in_use(),
                 limits: config.limits,
                 secret: secret.clone(),
                 metrics: metrics.clone(),

@@ -10,7 +10,10 @@ use foldhash::fast::RandomState;
 use hanse_process::seeded;
 use hanse_steering::{self as steering, Client, Family, Places, Seen, Trace};
 
-use crate::zones::{Key, ServedHost, Zones};
+use crate::{
+    geo::GeoDatabase,
+    zones::{Key, ServedHost, Zones},
+};
 
 /// What hosts were answered with last, with addresses. It is of one serving thread, so that no query waits for another thread.
 #[derive(Debug, Default)]
@@ -28,16 +31,17 @@ pub(crate) struct Steered {
 }
 
 impl LastAnswers {
-    /// The addresses of the host for this client. Where its policy panics or gives none, the rule `never-empty` gives what was answered
+    /// The addresses of the host for this client, whose place is looked up in `geo`. Where its policy panics or gives none, the rule `never-empty` gives what was answered
     /// last, or else what is known.
     pub(crate) fn steer(
         &mut self,
         host: &ServedHost,
         seen: Seen<'_>,
         client: &Client,
+        geo: Option<&GeoDatabase>,
         trace: &mut impl Trace,
     ) -> Steered {
-        let by_policy = catch_unwind(AssertUnwindSafe(|| by_policy(host, seen, client, trace)));
+        let by_policy = catch_unwind(AssertUnwindSafe(|| by_policy(host, seen, client, geo, trace)));
         match by_policy {
             Ok((addresses, by_client)) if !addresses.is_empty() => {
                 self.keep(host, &addresses);
@@ -80,10 +84,12 @@ fn by_policy(
     host: &ServedHost,
     seen: Seen<'_>,
     client: &Client,
+    geo: Option<&GeoDatabase>,
     trace: &mut impl Trace,
 ) -> (Vec<IpAddr>, bool) {
     assert!(!seeded("policy-panics"), "a bug of a policy that a test brings back");
-    let answer = steering::answer(&host.policy, seen, client, trace);
+    let spot = geo.filter(|_| host.asks_where).and_then(|geo| geo.spot(client.prefix?));
+    let answer = steering::answer(&host.policy, seen, &Client { spot, ..*client }, trace);
     let addresses = if seeded("policy-answers-nothing") { Vec::new() } else { answer.addresses().collect() };
     (addresses, answer.by_client())
 }
@@ -106,7 +112,7 @@ mod tests {
         let places = BTreeMap::new();
         let seen = Seen { places: &places, now: Duration::ZERO };
         let client = Client { prefix: None, family: None, spot: None, draw: 7 };
-        bring_back(bug, || last.steer(host, seen, &client, &mut ()))
+        bring_back(bug, || last.steer(host, seen, &client, None, &mut ()))
     }
 
     fn addresses(texts: &[&str]) -> Vec<IpAddr> {

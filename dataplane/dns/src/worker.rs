@@ -24,6 +24,7 @@ use tracing::error;
 
 use crate::{
     config::Limits,
+    geo::InUse,
     metrics::{DnsMetrics, ThreadMetrics},
     respond::{Moment, Outcome, Responder, Response, Sender},
     sockets::Pair,
@@ -48,6 +49,7 @@ static NO_PLACES: BTreeMap<Name, Places> = BTreeMap::new();
 pub(crate) struct Worker {
     pub(crate) index: usize,
     pub(crate) zones: Arc<ArcSwapOption<Zones>>,
+    pub(crate) geo: InUse,
     pub(crate) limits: Limits,
     pub(crate) secret: Secret,
     pub(crate) metrics: Arc<DnsMetrics>,
@@ -57,6 +59,7 @@ pub(crate) struct Worker {
 /// What the tasks of one serving thread share.
 pub(crate) struct Serving {
     zones: Arc<ArcSwapOption<Zones>>,
+    geo: InUse,
     pub(crate) metrics: Arc<DnsMetrics>,
     index: usize,
     started: Instant,
@@ -85,6 +88,7 @@ impl Worker {
         let rate = self.limits.of_each(self.metrics.threads.len());
         let serving = Rc::new(Serving {
             zones: self.zones,
+            geo: self.geo,
             metrics: self.metrics,
             index: self.index,
             started: Instant::now(),
@@ -142,7 +146,7 @@ impl Serving {
     }
 
     fn respond(&self, message: &[u8], sender: Sender, now: Instant) -> Response {
-        let zones = self.zones.load();
+        let (zones, geo) = (self.zones.load(), self.geo.load());
         let state = &mut *self.state.borrow_mut();
         if !is_same(state.zones.as_ref(), zones.as_ref()) {
             state.zones.clone_from(&zones);
@@ -154,6 +158,7 @@ impl Serving {
         let moment = Moment {
             zones: zones.as_deref(),
             places: &NO_PLACES,
+            geo: geo.as_deref(),
             now: now.saturating_duration_since(self.started),
             unix,
             draw: state.draws.next_u64(),
@@ -197,6 +202,7 @@ mod tests {
     fn a_query_that_panics_takes_no_other_down() {
         let serving = Serving {
             zones: Arc::default(),
+            geo: InUse::default(),
             metrics: Arc::new(DnsMetrics::new(1)),
             index: 0,
             started: Instant::now(),

@@ -6,6 +6,7 @@ use hanse_proto::runtime;
 
 use super::*;
 use crate::{
+    geo::writer::{DUBLIN, FRANKFURT, VIRGINIA, sample},
     testbed::{host, host_entry, zone, zone_entry},
     zones::{self, ScopeIndex},
 };
@@ -46,7 +47,7 @@ fn zones() -> Zones {
 
 fn moment(zones: Option<&Zones>) -> Moment<'_> {
     static PLACES: BTreeMap<Name, Places> = BTreeMap::new();
-    Moment { zones, places: &PLACES, now: Duration::ZERO, unix: NOW, draw: 7 }
+    Moment { zones, places: &PLACES, geo: None, now: Duration::ZERO, unix: NOW, draw: 7 }
 }
 
 fn responder(rate: Option<u32>) -> Responder {
@@ -208,6 +209,44 @@ fn a_signed_query_learns_that_its_key_is_unknown() {
         responder(None).respond(request.message(), &moment(Some(&zones())), sender(Transport::Tcp));
     assert_eq!(response.message.unwrap()[3] & 15, 9, "NOTAUTH");
     assert_eq!(response.outcome, Outcome::Refused);
+}
+
+#[test]
+fn a_step_geo_leads_to_the_nearest_region() {
+    let mut content = vec![zone_entry(zone(ORIGIN))];
+    let mut orders = host(
+        ORDERS,
+        &[("eu-central", &["192.0.2.3"]), ("eu-west", &["192.0.2.1"]), ("us-east", &["192.0.2.2"])],
+    );
+    let step = runtime::step::Step::Geo(runtime::Regions { names: vec!["us-east".to_owned()] });
+    orders.steps = vec![runtime::Step { step: Some(step) }];
+    for (candidate, (latitude, longitude)) in orders.candidates.iter_mut().zip([FRANKFURT, DUBLIN, VIRGINIA])
+    {
+        let e6 = |degrees: f64| (degrees * 1e6).round() as i32;
+        let (country, continent) = Default::default();
+        let spot =
+            runtime::Spot { latitude_e6: e6(latitude), longitude_e6: e6(longitude), country, continent };
+        candidate.spot = Some(spot);
+    }
+    content.push(host_entry(orders));
+    let zones = ScopeIndex::default().hold(content, Vec::new(), &BTreeMap::new());
+    let database = GeoDatabase::new(sample()).unwrap();
+    let check = |geo: Option<&GeoDatabase>, network: (&str, u8), address: &str, scope: u8| {
+        let ecs = Ecs::new(network.0.parse().unwrap(), network.1);
+        let request = request_with(ORDERS, edns(Some(ecs), None));
+        let moment = Moment { geo, ..moment(Some(&zones)) };
+        let response = responder(None).respond(request.message(), &moment, sender(Transport::Udp));
+        let reply = request.read(&response.message.unwrap(), NOW).unwrap();
+        let answers: Vec<String> = reply.answers.iter().map(|record| record.data.to_string()).collect();
+        assert_eq!((&*answers, reply.scope), (&[address.to_owned()][..], scope), "{network:?}");
+    };
+    check(Some(&database), ("198.51.100.0", 25), "192.0.2.3", 25);
+    check(Some(&database), ("198.51.100.128", 25), "192.0.2.1", 25);
+    check(Some(&database), ("203.0.113.0", 24), "192.0.2.2", 24);
+    check(Some(&database), ("2001:db8:5::", 48), "192.0.2.1", 48);
+    // Nobody says where it is: the default of the step. Other clients get others all the same.
+    check(Some(&database), ("10.0.0.0", 8), "192.0.2.2", 8);
+    check(None, ("198.51.100.128", 25), "192.0.2.2", 25);
 }
 
 #[test]

@@ -15,6 +15,8 @@ pub(crate) struct ServedHost {
     pub(crate) key: Key,
     pub(crate) model: GlobalHost,
     pub(crate) policy: steering::Host,
+    /// Whether a step of the policy asks where on earth the client is.
+    pub(crate) asks_where: bool,
 }
 
 impl ServedHost {
@@ -23,7 +25,8 @@ impl ServedHost {
         let steps: Vec<steering::Step> = model.steps.iter().map(step).collect();
         let policy = steering::Host::new(model.host.to_string(), candidates, &steps)
             .map_err(|bad| Unusable::new("candidates", bad.to_string()))?;
-        Ok(Arc::new(Self { key, model, policy }))
+        let asks_where = model.steps.iter().any(|step| matches!(step, Step::Geo(_)));
+        Ok(Arc::new(Self { key, model, policy, asks_where }))
     }
 
     /// How long resolvers may keep an answer, in seconds.
