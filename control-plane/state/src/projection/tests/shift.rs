@@ -49,6 +49,8 @@ fn shifts(world: &World) -> Vec<String> {
     for (scope, content) in &world.content {
         for (key, bytes) in content.iter().filter(|(key, _)| key.starts_with("shift/")) {
             let Usable::Shift(shift) = usable(scope, key, bytes) else { panic!("{key}") };
+            let len = bytes.len();
+            assert!((20..100).contains(&len), "docs/protocol.md says what a command costs: {len} bytes");
             let host = shift.host.map_or("*".to_owned(), |host| host.as_str().to_owned());
             let regions: Vec<&str> = shift.regions.iter().map(Name::as_str).collect();
             let epoch = (shift.epoch.generation, shift.epoch.revision);
