@@ -163,7 +163,7 @@ fn shown(proposal: &Proposal) -> String {
 
 /// What a Binding serves: a line for all regions with the same ApiRevision and Upstream.
 fn served(when: &str, serves: Option<&BindingServes>) -> Vec<String> {
-    let Some(BindingServes { environment, lifecycle, regions }) = serves else {
+    let Some(BindingServes { environment, lifecycle, regions, sent_on_from }) = serves else {
         return vec![format!("  {when}: nothing: there is no such Binding")];
     };
     let mut alike: BTreeMap<(&str, Option<&str>), Vec<&str>> = BTreeMap::new();
@@ -178,7 +178,9 @@ fn served(when: &str, serves: Option<&BindingServes>) -> Vec<String> {
         let (upstream, regions) = (upstream.unwrap_or("no Upstream"), regions.join(", "));
         format!("  {when}: {revision} by {upstream} in {environment}: {regions} ({lifecycle})")
     };
-    alike.into_iter().map(line).collect()
+    let sent_on = (!sent_on_from.is_empty()).then(|| sent_on_from.join(", "));
+    let sent_on = sent_on.map(|regions| format!("  {when}: sent on to these: {regions}"));
+    alike.into_iter().map(line).chain(sent_on).collect()
 }
 
 #[cfg(test)]
@@ -204,7 +206,7 @@ mod tests {
                     {"region": "us", "apiRevision": "orders-r3", "upstream": "backend"}]},
                  "after": {"environment": "production", "lifecycle": "published", "regions": [
                     {"region": "eu", "apiRevision": "orders-r4", "upstream": "canary"},
-                    {"region": "us", "apiRevision": "orders-r3", "upstream": "backend"}]}},
+                    {"region": "us", "apiRevision": "orders-r3", "upstream": "backend"}], "sentOnFrom": ["ap", "sa"]}},
                 {"organization": "shop", "binding": "pay", "after": {"environment": "production", "regions": []}},
             ],
             "warnings": [{"kind": "Binding", "organization": "retail", "name": "old", "field": "spec.environment", "detail": "it loses requests"}],
@@ -234,6 +236,7 @@ mod tests {
              \x20 now: orders-r3 by backend in production: eu, us (published)\n\
              \x20 then: orders-r3 by backend in production: us (published)\n\
              \x20 then: orders-r4 by canary in production: eu (published)\n\
+             \x20 then: sent on to these: ap, sa\n\
              \n\
              Binding shop/pay serves\n\
              \x20 now: nothing: there is no such Binding\n\

@@ -27,6 +27,7 @@ mod preview;
 mod reveal;
 mod runtime;
 mod serial;
+mod shift;
 mod source;
 mod step;
 #[cfg(test)]

@@ -4,7 +4,7 @@ use hanse_proto::runtime;
 
 use crate::Unusable;
 
-/// The feature of Routes that other regions serve. No consumer of this release knows it.
+/// The feature of Routes that other regions serve, and of Shifts.
 pub const TUNNEL: &str = "tunnel";
 
 /// The feature of Listeners that are served at internal entries only.
@@ -14,9 +14,10 @@ pub const EXPOSURE: &str = "exposure";
 ///
 /// A new field that forbids something (a scheme, a list of addresses) has a feature: its name is here, and the encoder of the
 /// control plane names it with each resource that uses the field. `internal` of a Listener has the feature [`EXPOSURE`], and
-/// `served_in` of a Route has the feature [`TUNNEL`].
+/// `served_in` of a Route and every Shift have the feature [`TUNNEL`].
 pub const FEATURES: &[&str] = &[
     EXPOSURE,
+    TUNNEL,
     #[cfg(feature = "next")]
     "note",
 ];

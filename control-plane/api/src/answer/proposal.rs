@@ -99,6 +99,9 @@ pub struct BindingServes {
     pub lifecycle: Option<String>,
     /// Each region.
     pub regions: Vec<RegionServes>,
+    /// The other regions, whose gateways send its requests on to these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sent_on_from: Vec<String>,
 }
 
 /// What a Binding serves in one region.
@@ -126,6 +129,7 @@ impl From<Serving<'_>> for BindingServes {
             environment: serving.environment.to_string(),
             lifecycle: serving.lifecycle.map(Lifecycle::as_str).map(str::to_owned),
             regions: regions.collect(),
+            sent_on_from: serving.sent_on_from.iter().map(ToString::to_string).collect(),
         }
     }
 }

@@ -111,6 +111,21 @@ fn a_dump_has_what_bindings_need_and_no_join_tokens() {
     assert_eq!(key.spec.to_json()["digest"], digest, "it is whole");
 }
 
+/// Resource by resource: the Environment has its tunnel before the Binding needs it.
+#[test]
+fn what_is_sent_on_is_sent_on_in_another_federation() {
+    let mut world = rolled_back();
+    world.put("{kind: Environment, name: production, spec: {regions: [eu-west, us-east], tunnel: true}}");
+    world.put(
+        "{kind: Binding, name: orders-production, spec: {api: orders, environment: production, revision: 2, \
+         regions: {names: [us-east]}, reach: federation}}",
+    );
+    let other = into_another(&world.state);
+    assert_eq!(dumped(&other.state), dumped(&world.state));
+    let key = crate::fixture::key("Binding orders-production");
+    assert_eq!(other.state.serving(&key).unwrap().sent_on_from, [crate::fixture::name("eu-west")]);
+}
+
 #[test]
 fn a_second_restore_changes_nothing() {
     let world = rolled_back();

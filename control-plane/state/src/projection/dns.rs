@@ -168,7 +168,7 @@ fn candidates(state: &State, name: &Name, host: &GlobalHostSpec) -> Option<Vec<e
 }
 
 /// What was decided about a region, for the hosts of a plan or of none. A Drain stands above all plans.
-fn share<'s>(state: &'s State, plan: Option<&'s Name>, region: &Name) -> Share<'s> {
+pub(super) fn share<'s>(state: &'s State, plan: Option<&'s Name>, region: &Name) -> Share<'s> {
     if let Some(drain) = state.drain(region) {
         return Share::Drained(drain);
     }

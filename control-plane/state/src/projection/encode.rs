@@ -28,9 +28,9 @@ pub(super) use dns::{Candidate, Share, candidate, global_host, zone};
 use super::{Reveal, plain::Plain};
 use crate::{Member, Metadata, Resource, State, Version, member::agent_identity};
 
-/// The most a Binding adds to the Route of a revision: five names of 63 bytes (organization, binding, and the three of
-/// the upstream's key), two flags and framing, rounded up.
-const MAX_BINDING_BYTES: usize = 512;
+/// The most a Binding adds to the Route of a revision: its organization, its name and 64 regions that serve it, each a name of 63 bytes,
+/// two flags and framing, rounded up. The key of an upstream instead of the regions is shorter.
+const MAX_BINDING_BYTES: usize = 4_608;
 
 /// `KIND/ORGANIZATION/NAME`.
 pub(super) fn owned_key(kind: &str, key: &ResourceKey) -> String {
@@ -57,8 +57,20 @@ pub(super) fn listener<'a>(
         internal: spec.exposure == Exposure::Internal,
         // Absent where nothing is said, and so no byte of an Environment that says nothing.
         egress: (!spec.egress.is_empty()).then(|| egress(&spec.egress)),
-        tunnel_peers: Vec::new(),
+        tunnel_peers: tunnel_peers(spec),
     }))
+}
+
+/// The regions of the Environment, in order: each may send requests on to each.
+fn tunnel_peers(spec: &EnvironmentSpec) -> Vec<String> {
+    let regions: BTreeSet<&Name> = spec.regions.iter().filter(|_| spec.tunnel).collect();
+    regions.into_iter().map(Name::to_string).collect()
+}
+
+/// That a region does not serve a host, or with `EveryHost` any without a Shift of its own, and where it is served.
+pub(super) fn shift(of: runtime::shift::Of, regions: &[Name], epoch: runtime::Epoch) -> Bytes {
+    let regions = regions.iter().map(Name::to_string).collect();
+    bytes(Runtime::Shift(runtime::Shift { of: Some(of), regions, epoch: Some(epoch) }))
 }
 
 fn egress(spec: &EgressSpec) -> runtime::Egress {
@@ -102,7 +114,15 @@ pub(super) fn neighbour(name: &Name, member: &Member) -> Bytes {
     }))
 }
 
-/// One revision as `binding` serves it while `version` is in force. `upstream` is the key of an Upstream in the same scope.
+/// Where requests of a Route go.
+pub(super) enum Served<'a> {
+    /// To the Upstream of this key in the same scope.
+    Here(&'a str),
+    /// On to gateways of these regions.
+    In(&'a [Name]),
+}
+
+/// One revision as `binding` serves it while `version` is in force.
 #[cfg_attr(
     not(feature = "next"),
     expect(unused_variables, reason = "all bytes came with version 1 but those of the test release")
@@ -111,17 +131,22 @@ pub(super) fn route(
     binding: &ResourceKey,
     revision: &ApiRevisionSpec,
     lifecycle: Lifecycle,
-    upstream: &str,
+    served: Served<'_>,
     version: Version,
 ) -> Bytes {
     let spec = &revision.spec;
     let operations = spec.operations.iter();
+    let (upstream, served_in) = match served {
+        Served::Here(upstream) => (upstream.to_owned(), Vec::new()),
+        Served::In(regions) => (String::new(), regions.iter().map(Name::to_string).collect()),
+    };
     let route = runtime::Route {
         organization: organization(binding).to_owned(),
         binding: binding.name.to_string(),
         operations: operations.map(|one| operation(one, policies(&one.policies, revision))).collect(),
         policies: policies(&spec.policies, revision),
-        upstream: upstream.to_owned(),
+        upstream,
+        served_in,
         blocked: lifecycle == Lifecycle::Blocked,
         deprecated: lifecycle == Lifecycle::Deprecated,
         ..route_head(revision)
@@ -166,11 +191,11 @@ pub(crate) fn by_itself(key: &ResourceKey, spec: &Spec, version: Version) -> Vec
                 policies: BTreeMap::new(),
                 upstreams: BTreeMap::new(),
             };
-            vec![(ResourceKind::Route, route(key, &revision, spec.lifecycle, "", version))]
+            vec![(ResourceKind::Route, route(key, &revision, spec.lifecycle, Served::Here(""), version))]
         }
         // Of a dump: those that the server makes are made of resources that were judged each by itself.
         Spec::ApiRevision(revision) => {
-            let route = route(key, revision, revision.spec.lifecycle, "", version);
+            let route = route(key, revision, revision.spec.lifecycle, Served::Here(""), version);
             let upstreams = revision.upstreams.iter().map(|(name, spec)| {
                 (ResourceKind::Upstream, upstream_with(key, name, spec, spec.endpoints.iter()))
             });
@@ -322,7 +347,10 @@ pub(super) fn bytes(kind: Runtime) -> Bytes {
 /// that has it requires its feature.
 const REQUIRED: &[(&str, Uses)] = &[
     (hanse_runtime::EXPOSURE, |kind| matches!(kind, Runtime::Listener(listener) if listener.internal)),
-    (hanse_runtime::TUNNEL, |kind| matches!(kind, Runtime::Route(route) if !route.served_in.is_empty())),
+    (hanse_runtime::TUNNEL, |kind| match kind {
+        Runtime::Route(route) => !route.served_in.is_empty(),
+        kind => matches!(kind, Runtime::Shift(_)),
+    }),
     #[cfg(feature = "next")]
     (crate::next::FEATURE, |kind| matches!(kind, Runtime::Route(route) if !route.note.is_empty())),
 ];

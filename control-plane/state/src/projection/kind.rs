@@ -125,11 +125,13 @@ pub(super) struct Touched<'a> {
     pub(super) after: &'a State,
     pub(super) units: BTreeSet<Unit>,
     pub(super) placers: BTreeSet<ResourceKey>,
+    /// Something changed that Shifts are made of: they all have the epoch in them, and are noted once.
+    pub(super) is_steered: bool,
 }
 
 impl<'a> Touched<'a> {
     pub(super) fn new(before: &'a State, after: &'a State) -> Self {
-        Self { before, after, units: BTreeSet::new(), placers: BTreeSet::new() }
+        Self { before, after, units: BTreeSet::new(), placers: BTreeSet::new(), is_steered: false }
     }
 
     /// The bytes of `unit` may differ.

@@ -9,14 +9,17 @@ use std::{
 use bytes::Bytes;
 use hanse_management::{
     Kind, ResourceKey, Spec,
-    kinds::{ApiRevisionSpec, BindingSpec, GlobalHostSpec, Lifecycle, RevisionRef, SecretType},
+    kinds::{
+        ApiRevisionSpec, BindingSpec, EnvironmentSpec, GlobalHostSpec, Lifecycle, Reach, RevisionRef,
+        SecretType,
+    },
 };
-use hanse_proto::runtime;
+use hanse_proto::runtime::{self, shift::Of};
 use hanse_topology::{Name, RegionSelector, ScopeId};
 
 use super::{
     Reveal,
-    encode::{self, Share},
+    encode::{self, Served, Share},
     plain::{Follows, PLAIN},
 };
 use crate::{Resource, State, member::agent_of, state::exceptions};
@@ -38,7 +41,8 @@ pub fn from_scratch(state: &State, reveal: &dyn Reveal) -> BTreeMap<ScopeId, BTr
             });
             let listener = encode::listener(&environment.key.name, spec, grants);
             content.insert(format!("listener/{}", environment.key.name), listener);
-            fill(state, region, &environment.key.name, &mut content);
+            fill(state, region, &environment.key.name, spec, &mut content);
+            fill_shifts(state, &region.key.name, &environment.key.name, spec, &mut content);
             fill_origins(state, region, &environment.key.name, &mut content);
             scopes.insert(scope, content);
         }
@@ -76,9 +80,8 @@ fn zones(state: &State, region: &Resource) -> BTreeMap<String, Bytes> {
         if zone.regions.as_ref().is_some_and(is_elsewhere) {
             continue;
         }
-        let generation = state.lineage().map_or(1, |lineage| lineage.generation);
-        let epoch = runtime::Epoch { generation, revision: state.dns_revision() };
-        content.insert(format!("zone/{}", resource.key.name), encode::zone(&resource.key.name, zone, epoch));
+        let zone = encode::zone(&resource.key.name, zone, epoch(state));
+        content.insert(format!("zone/{}", resource.key.name), zone);
         for host in state.list(Kind::GlobalHost, None) {
             let Spec::GlobalHost(spec) = &host.spec else { continue };
             if spec.zone == resource.key.name {
@@ -89,6 +92,52 @@ fn zones(state: &State, region: &Resource) -> BTreeMap<String, Bytes> {
         }
     }
     content
+}
+
+fn epoch(state: &State) -> runtime::Epoch {
+    let generation = state.lineage().map_or(1, |lineage| lineage.generation);
+    runtime::Epoch { generation, revision: state.dns_revision() }
+}
+
+/// Which hosts a region does not serve while others do.
+fn fill_shifts(
+    state: &State,
+    here: &Name,
+    environment: &Name,
+    spec: &EnvironmentSpec,
+    content: &mut BTreeMap<String, Bytes>,
+) {
+    if !spec.tunnel {
+        return;
+    }
+    let regions = || {
+        let all = state.list(Kind::Region, None).map(|region| region.key.name.clone());
+        all.filter(|region| spec.regions.contains(region))
+    };
+    let open: Vec<Name> = regions().filter(|region| !is_drained(state, region)).collect();
+    if is_drained(state, here) && !open.is_empty() {
+        let of = Of::EveryHost(runtime::EveryHost {});
+        content.insert(format!("shift/drain/{here}"), encode::shift(of, &open, epoch(state)));
+    }
+    for host in state.list(Kind::GlobalHost, None) {
+        let Spec::GlobalHost(host_spec) = &host.spec else { continue };
+        let is_planned = state.list(Kind::FailoverPlan, None).any(
+            |plan| matches!(&plan.spec, Spec::FailoverPlan(plan) if plan.hosts.contains(&host.key.name)),
+        );
+        if host_spec.environment != *environment || !is_planned {
+            continue;
+        }
+        let serves = |region: &Name| share(state, &host.key.name, region).percent() > 0;
+        let serving: Vec<Name> = regions().filter(serves).collect();
+        if !serves(here) && !serving.is_empty() {
+            let of = Of::Host(host_spec.host.clone());
+            content.insert(format!("shift/{}", host.key.name), encode::shift(of, &serving, epoch(state)));
+        }
+    }
+}
+
+fn is_drained(state: &State, region: &Name) -> bool {
+    state.list(Kind::Drain, None).any(|drain| drain.key.name == *region)
 }
 
 /// The regions of a host's Environment.
@@ -163,15 +212,29 @@ fn fill_origins(state: &State, region: &Resource, environment: &Name, content: &
     }
 }
 
-/// Everything but the listener and the Origins.
-fn fill(state: &State, region: &Resource, environment: &Name, content: &mut BTreeMap<String, Bytes>) {
+/// Everything but the listener, the Shifts and the Origins.
+fn fill(
+    state: &State,
+    region: &Resource,
+    environment: &Name,
+    environment_spec: &EnvironmentSpec,
+    content: &mut BTreeMap<String, Bytes>,
+) {
     let mut organizations = BTreeSet::new();
     let mut apis = BTreeSet::new();
     for binding in state.list(Kind::Binding, None) {
         let Spec::Binding(spec) = &binding.spec else { continue };
-        if spec.environment != *environment || !spec.regions.picks(&region.key.name, &region.metadata.labels)
-        {
+        let picks = |region: &Resource| spec.regions.picks(&region.key.name, &region.metadata.labels);
+        let mut served_in: Vec<Name> = Vec::new();
+        for other in state.list(Kind::Region, None).filter(|other| picks(other)) {
+            served_in.extend(environment_spec.regions.iter().find(|name| **name == other.key.name).cloned());
+        }
+        let is_sent_on = spec.reach == Reach::Federation && !picks(region) && !served_in.is_empty();
+        if spec.environment != *environment || !(picks(region) || is_sent_on) {
             continue;
+        }
+        if served_in.iter().any(|region| !is_drained(state, region)) {
+            served_in.retain(|region| !is_drained(state, region));
         }
         let organization = binding.key.organization.clone().expect("a Binding has an owner");
         let api = ResourceKey::owned(Kind::Api, organization.clone(), spec.api.clone());
@@ -183,8 +246,9 @@ fn fill(state: &State, region: &Resource, environment: &Name, content: &mut BTre
         let region = &region.key.name;
         let Some((revision_key, revision)) = revision(state, binding, spec, region) else { continue };
         let upstream = upstream(state, &organization, spec, revision_key, revision, region);
-        let (upstream_key, upstream_bytes) = upstream.unwrap_or_default();
-        let route = encode::route(&binding.key, revision, api_spec.lifecycle, &upstream_key, state.version());
+        let (upstream_key, upstream_bytes) = upstream.filter(|_| !is_sent_on).unwrap_or_default();
+        let served = if is_sent_on { Served::In(&served_in) } else { Served::Here(&upstream_key) };
+        let route = encode::route(&binding.key, revision, api_spec.lifecycle, served, state.version());
         content.insert(format!("route/{organization}/{}", binding.key.name), route);
         if !upstream_key.is_empty() {
             content.insert(upstream_key, upstream_bytes);

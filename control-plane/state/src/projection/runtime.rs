@@ -2,34 +2,41 @@
 //!
 //! An Environment places its listener, which has its HostGrants, in the scopes of its regions. A served Binding places its route and the upstream that
 //! the route names, its organization and its Api. What is projected as it is (`plain`) follows one of the last two. An Origin places itself, with
-//! the keys of its holders, in the scopes of its Environments in its region.
+//! the keys of its holders, in the scopes of its Environments in its region. A Binding with `reach: federation` also places its route in the
+//! other regions of its Environment, without the upstream. Hosts that a region does not serve are in `shift`.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use hanse_management::{
     Kind, ResourceKey, Spec,
-    kinds::{ApiRevisionSpec, BindingSpec, EndpointSpec, UpstreamSpec},
+    kinds::{ApiRevisionSpec, BindingSpec, EndpointSpec, Reach, UpstreamSpec},
 };
 use hanse_topology::{Name, ScopeId};
 
 use super::{
-    Reveal, encode,
+    Reveal,
+    encode::{self, Served},
     kind::{Anchor, Placed, Placement, ScopeKind, Touched, Unit, Variant},
     plain::{Follows, PLAIN, Plain},
+    shift,
 };
-use crate::{Resource, State};
+use crate::{Resource, State, state::STEERING};
 
 /// The kind of [`ScopeId::Runtime`].
 pub(super) struct Runtime;
 
 impl ScopeKind for Runtime {
     fn touch(&self, key: &ResourceKey, touched: &mut Touched<'_>) {
+        if STEERING.contains(&key.kind) && !std::mem::replace(&mut touched.is_steered, true) {
+            shift::touch(touched);
+        }
         match key.kind {
             Kind::Region => touch_region(key, touched),
             Kind::Environment => touch_environment(key, touched),
             Kind::HostGrant => touch_host_grant(key, touched),
             Kind::Origin => touch_origin(key, touched),
+            Kind::Drain => touch_drain(key, touched),
             Kind::Upstream => touched.unit(Unit::of(key.clone())),
             Kind::Api => touch_api(key, touched),
             Kind::ApiRevision => touch_revision(key, touched),
@@ -51,6 +58,7 @@ impl ScopeKind for Runtime {
             Kind::Environment => place_environment(state, placer),
             Kind::Binding => place_binding(state, placer),
             Kind::Origin => place_origin(state, placer),
+            Kind::GlobalHost | Kind::Drain => Some(shift::place(state, placer)),
             _placed_by_these => None,
         };
         placement.unwrap_or_default()
@@ -116,15 +124,28 @@ impl ScopeKind for Runtime {
             (None, Some(plain)) => plain.key(resource),
             (None, None) if resource.kind == Kind::Environment => format!("listener/{}", resource.name),
             (None, None) if resource.kind == Kind::Origin => hanse_runtime::origin_key(&resource.name),
+            (None, None) if matches!(resource.kind, Kind::GlobalHost | Kind::Drain) => shift::key(resource),
             (None, None) if resource.kind == Kind::Upstream => encode::owned_key("upstream", resource),
             (None, None) => encode::owned_key("route", resource),
         }
     }
 
     fn variant(&self, state: &State, unit: &Unit, scope: &ScopeId) -> Variant {
-        if unit.resource.kind == Kind::Binding {
-            let bound = state.get(&unit.resource).and_then(|binding| bound(state, binding, scope.region()));
-            return vec![bound.map(|(revision, _)| revision.name.clone())];
+        match unit.resource.kind {
+            Kind::Binding => {
+                let bound =
+                    state.get(&unit.resource).and_then(|binding| bound(state, binding, scope.region()));
+                let mut variant = vec![bound.map(|(revision, _)| revision.name.clone())];
+                // All regions that send its requests on send them to the same ones.
+                if binding(state, &unit.resource).is_some_and(|spec| is_sent_on(state, spec, scope.region()))
+                {
+                    variant.push(None);
+                }
+                return variant;
+            }
+            // Each Environment of its region has regions of its own.
+            Kind::Drain => return vec![scope.environment().cloned()],
+            _same_or_an_upstream => {}
         }
         let Some(spec) = upstream(state, unit) else { return Variant::new() };
         // A region or environment that no endpoint names gets what all such get.
@@ -156,10 +177,16 @@ impl ScopeKind for Runtime {
                 let bound_here = state.get(resource)?;
                 let lifecycle = state.served_lifecycle(bound_here)?;
                 let (revision_key, revision) = bound(state, bound_here, scope.region())?;
-                let upstream = upstream_of(binding(state, resource)?, revision_key, revision);
+                let spec = binding(state, resource)?;
+                let route = |served| encode::route(resource, revision, lifecycle, served, state.version());
+                if is_sent_on(state, spec, scope.region()) {
+                    return Some(route(Served::In(&state.regions_to_send_to(bound_here))));
+                }
+                let upstream = upstream_of(spec, revision_key, revision);
                 let upstream = upstream.map(|unit| self.key(&unit)).unwrap_or_default();
-                Some(encode::route(resource, revision, lifecycle, &upstream, state.version()))
+                Some(route(Served::Here(&upstream)))
             }
+            Kind::GlobalHost | Kind::Drain => shift::encode(state, resource, scope),
             kind => Plain::of(kind)?.encode(state.get(resource)?),
         }
     }
@@ -185,7 +212,7 @@ fn touch_region(region: &ResourceKey, touched: &mut Touched<'_>) {
     for environment in after.referrers_of_kind(region, Kind::Environment) {
         for key in after.referrers_of_kind(environment, Kind::Binding) {
             if binding(after, key).is_some_and(|spec| !spec.regions.labels.is_empty()) {
-                touched.placer(key);
+                touch_placed(key, touched);
             }
         }
     }
@@ -197,7 +224,9 @@ fn touch_environment(environment: &ResourceKey, touched: &mut Touched<'_>) {
     touched.unit(Unit::of(environment.clone()));
     touched.placer(environment);
     if place_environment(before, environment) != place_environment(after, environment) {
-        touched.placers.extend(after.referrers_of_kind(environment, Kind::Binding).cloned());
+        for binding in after.referrers_of_kind(environment, Kind::Binding) {
+            touch_placed(binding, touched);
+        }
         touched.placers.extend(after.referrers_of_kind(environment, Kind::Origin).cloned());
     }
 }
@@ -213,6 +242,26 @@ fn touch_host_grant(grant: &ResourceKey, touched: &mut Touched<'_>) {
 fn touch_origin(origin: &ResourceKey, touched: &mut Touched<'_>) {
     touched.unit(Unit::of(origin.clone()));
     touched.placer(origin);
+}
+
+/// Regions that send requests on send them to no drained one.
+fn touch_drain(drain: &ResourceKey, touched: &mut Touched<'_>) {
+    let region = ResourceKey::global(Kind::Region, drain.name.clone());
+    for environment in touched.after.referrers_of_kind(&region, Kind::Environment) {
+        for key in touched.after.referrers_of_kind(environment, Kind::Binding) {
+            if binding(touched.after, key).is_some_and(|spec| spec.reach == Reach::Federation) {
+                touched.unit(Unit::of(key.clone()));
+            }
+        }
+    }
+}
+
+/// Of a Binding that did not change, and may be placed elsewhere. Its Route names the regions that others send its requests to.
+fn touch_placed(key: &ResourceKey, touched: &mut Touched<'_>) {
+    touched.placer(key);
+    if binding(touched.after, key).is_some_and(|spec| spec.reach == Reach::Federation) {
+        touched.unit(Unit::of(key.clone()));
+    }
 }
 
 fn touch_binding(binding: &ResourceKey, touched: &mut Touched<'_>) {
@@ -237,11 +286,9 @@ fn touch_revision(key: &ResourceKey, touched: &mut Touched<'_>) {
 }
 
 fn place_environment(state: &State, key: &ResourceKey) -> Option<Placement> {
-    let mut regions: Vec<&Name> = state.environment(&key.name)?.regions.iter().collect();
-    regions.retain(|region| state.get(&ResourceKey::global(Kind::Region, (*region).clone())).is_some());
-    regions.sort();
-    regions.dedup();
-    let scope = |region: &Name| ScopeId::runtime(region.clone(), key.name.clone());
+    state.environment(&key.name)?;
+    let regions = state.regions_of_environment(&key.name);
+    let scope = |region| ScopeId::runtime(region, key.name.clone());
     let anchors = vec![Anchor::Unit(Unit::of(key.clone()))];
     Some(vec![Placed { anchors, scopes: regions.into_iter().map(scope).collect() }])
 }
@@ -272,9 +319,10 @@ fn place_binding(state: &State, key: &ResourceKey) -> Option<Placement> {
         Anchor::Group(key.sibling(Kind::Api, spec.api.clone())),
     ];
     let mut regions: BTreeMap<Option<Unit>, Vec<ScopeId>> = BTreeMap::new();
-    for region in state.regions_of(resource) {
+    for region in state.regions_reached(resource) {
         let Some((revision_key, revision)) = bound(state, resource, &region) else { continue };
-        let upstream = upstream_of(spec, revision_key, revision);
+        let is_sent_on = is_sent_on(state, spec, &region);
+        let upstream = upstream_of(spec, revision_key, revision).filter(|_| !is_sent_on);
         regions.entry(upstream).or_default().push(ScopeId::runtime(region, spec.environment.clone()));
     }
     let group = |(upstream, scopes): (Option<Unit>, _)| {
@@ -286,6 +334,15 @@ fn place_binding(state: &State, key: &ResourceKey) -> Option<Placement> {
 
 fn binding<'s>(state: &'s State, key: &ResourceKey) -> Option<&'s BindingSpec> {
     if let Spec::Binding(spec) = &state.get(key)?.spec { Some(spec) } else { None }
+}
+
+/// Whether a region of the Binding's Environment sends its requests on, if it has its Route.
+fn is_sent_on(state: &State, spec: &BindingSpec, region: &Name) -> bool {
+    let selects = || {
+        let found = state.get(&ResourceKey::global(Kind::Region, region.clone()));
+        found.is_some_and(|found| spec.regions.picks(region, &found.metadata.labels))
+    };
+    spec.reach == Reach::Federation && !selects()
 }
 
 fn revision<'s>(state: &'s State, key: &ResourceKey) -> Option<&'s ApiRevisionSpec> {

@@ -3,7 +3,7 @@
 use hanse_management::{Kind, ResourceKey, Revision, Spec};
 use hanse_topology::Name;
 
-use super::kind::KINDS;
+use super::{kind::KINDS, shift};
 use crate::State;
 
 /// The management resource a runtime resource was made from.
@@ -19,6 +19,9 @@ pub struct Source {
 
 /// What the resource at `key` was made from; `None` where this version does not know. `docs/protocol.md` lists the keys.
 pub fn source(key: &str) -> Option<Source> {
+    if let Some((kind, name)) = shift::source(key) {
+        return Some(Source { kind, organization: None, name: name.to_owned() });
+    }
     let (prefix, rest) = key.split_once('/')?;
     let kind = KINDS.iter().find_map(|scopes| scopes.source(prefix))?;
     if kind.is_global() {
@@ -40,6 +43,10 @@ pub fn last_change(state: &State, key: &str) -> Option<Revision> {
         state.get(&key)
     };
     let revision = |kind: Kind, name: &str| of(kind, name).map(|resource| resource.metadata.revision);
+    // Each Shift has the epoch of all that Shifts are made of.
+    if shift::source(key).is_some() {
+        return revision(source.kind, &source.name).map(|_| state.dns_revision());
+    }
     match source.kind {
         Kind::Upstream => match source.name.split_once('/') {
             Some((api_revision, _)) => revision(Kind::ApiRevision, api_revision),
@@ -94,6 +101,9 @@ mod tests {
         check("key-manager/shop/a", None);
         check("zone/gslb", Some((Kind::DnsZone, None, "gslb")));
         check("host/orders", Some((Kind::GlobalHost, None, "orders")));
+        check("shift/orders", Some((Kind::GlobalHost, None, "orders")));
+        check("shift/drain", Some((Kind::GlobalHost, None, "drain")));
+        check("shift/drain/eu-west", Some((Kind::Drain, None, "eu-west")));
         check("plan/gold", None);
         check("plan", None);
     }

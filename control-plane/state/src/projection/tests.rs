@@ -7,6 +7,7 @@ mod cost;
 mod dns;
 mod random;
 mod scopes;
+mod shift;
 mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -167,7 +167,7 @@ impl State {
     pub(crate) fn asked(&self, key: &ResourceKey) -> Option<Asked> {
         let binding = self.get(key)?;
         let (_, spec) = as_binding(binding)?;
-        let regions = self.regions_of(binding);
+        let regions = self.regions_reached(binding);
         let hostnames = self.hostnames.get(&spec.environment)?;
         let mut parts = Vec::new();
         for api in self.served(binding) {

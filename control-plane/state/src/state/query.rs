@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt, ops::Bound, sync::Arc};
 
 use hanse_management::{
     Claim, Digest, Kind, Refer, Reference, ResourceKey, Revision, Spec,
-    kinds::{ApiRevisionSpec, ApiSpec, BindingSpec, EnvironmentSpec},
+    kinds::{ApiRevisionSpec, ApiSpec, BindingSpec, EnvironmentSpec, Reach},
 };
 use hanse_topology::Name;
 
@@ -270,19 +270,42 @@ impl State {
     /// anything but a Binding.
     pub fn regions_of(&self, binding: &Resource) -> Vec<Name> {
         let Some((_, spec)) = as_binding(binding) else { return Vec::new() };
-        let Some(environment) = self.environment(&spec.environment) else { return Vec::new() };
-        let mut regions: Vec<Name> = environment
-            .regions
-            .iter()
-            .filter(|name| {
-                let region = self.get(&ResourceKey::global(Kind::Region, (*name).clone()));
-                region.is_some_and(|region| spec.regions.picks(name, &region.metadata.labels))
-            })
-            .cloned()
-            .collect();
+        let mut regions = self.regions_of_environment(&spec.environment);
+        regions.retain(|name| {
+            let region = self.get(&ResourceKey::global(Kind::Region, name.clone()));
+            region.is_some_and(|region| spec.regions.picks(name, &region.metadata.labels))
+        });
+        regions
+    }
+
+    /// The regions of an Environment that exist, sorted.
+    pub(crate) fn regions_of_environment(&self, environment: &Name) -> Vec<Name> {
+        let listed = self.environment(environment).map(|spec| spec.regions.as_slice()).unwrap_or_default();
+        let exists = |name: &&Name| self.get(&ResourceKey::global(Kind::Region, (*name).clone())).is_some();
+        let mut regions: Vec<Name> = listed.iter().filter(exists).cloned().collect();
         regions.sort();
         regions.dedup();
         regions
+    }
+
+    /// The regions whose gateways take requests for a Binding, sorted: those that it runs in, and with `reach: federation` the others of
+    /// its Environment, which send the requests on. A Binding that runs nowhere has none.
+    pub(crate) fn regions_reached(&self, binding: &Resource) -> Vec<Name> {
+        let own = self.regions_of(binding);
+        match as_binding(binding) {
+            Some((_, spec)) if spec.reach == Reach::Federation && !own.is_empty() => {
+                self.regions_of_environment(&spec.environment)
+            }
+            _in_its_own => own,
+        }
+    }
+
+    /// The regions that requests for a Binding are sent on to: those that it runs in and that are not drained, or all of these if
+    /// each is.
+    pub(crate) fn regions_to_send_to(&self, binding: &Resource) -> Vec<Name> {
+        let own = self.regions_of(binding);
+        let open: Vec<Name> = own.iter().filter(|region| !self.is_drained(region)).cloned().collect();
+        if open.is_empty() { own } else { open }
     }
 
     /// The Token with that digest. Whether it has expired is the caller's to judge.

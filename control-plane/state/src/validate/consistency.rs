@@ -267,6 +267,6 @@ fn check_claims(state: &State, resource: &Resource, consent: &Consent) -> Verdic
 }
 
 fn common_region(state: &State, resource: &Resource, other: &ResourceKey) -> Option<Name> {
-    let others = state.regions_of(state.get(other)?);
-    state.regions_of(resource).into_iter().find(|region| others.contains(region))
+    let others = state.regions_reached(state.get(other)?);
+    state.regions_reached(resource).into_iter().find(|region| others.contains(region))
 }

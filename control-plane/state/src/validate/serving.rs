@@ -21,6 +21,8 @@ pub struct Serving<'a> {
     pub lifecycle: Option<Lifecycle>,
     /// Each region, with the ApiRevision and the Upstream there.
     pub regions: Vec<ServingIn<'a>>,
+    /// The regions that have its Route and send the requests on.
+    pub sent_on_from: Vec<Name>,
     /// The Upstream that the Binding names itself.
     own_upstream: Option<&'a Resource>,
 }
@@ -41,7 +43,10 @@ impl State {
     pub fn serving(&self, binding: &ResourceKey) -> Option<Serving<'_>> {
         let binding = self.get(binding)?;
         let Spec::Binding(spec) = &binding.spec else { return None };
-        let regions = self.regions_of(binding).into_iter().filter_map(|region| {
+        let own = self.regions_of(binding);
+        let mut sent_on_from = self.regions_reached(binding);
+        sent_on_from.retain(|region| !own.contains(region));
+        let regions = own.into_iter().filter_map(|region| {
             let revision = self.bound_revision(binding, &region)?;
             Some(ServingIn { region, revision, upstream: upstream_of(self, binding, spec, revision) })
         });
@@ -49,6 +54,7 @@ impl State {
             environment: &spec.environment,
             lifecycle: self.served_lifecycle(binding),
             regions: regions.collect(),
+            sent_on_from,
             own_upstream: own_upstream(self, binding, spec),
         })
     }
@@ -64,6 +70,7 @@ impl Serving<'_> {
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.environment == other.environment
             && self.lifecycle == other.lifecycle
+            && self.sent_on_from == other.sent_on_from
             && self.regions.len() == other.regions.len()
             && self.regions.iter().zip(&other.regions).all(|(one, other)| {
                 one.region == other.region
@@ -114,11 +121,14 @@ pub(crate) struct Digests<'a>(BTreeMap<Part<'a>, [u8; 32]>);
 type Part<'a> = (&'a ResourceKey, Option<(Name, &'a Name)>);
 
 impl<'a> Digests<'a> {
-    /// SHA-256 of what a Binding serves: Environment, lifecycle, and each region with its ApiRevision and what that region has of the
-    /// Binding's own Upstream. Endpoints of another region or Environment are of no concern, as in [`Serving::is_same`].
+    /// SHA-256 of what a Binding serves: Environment, lifecycle, the regions that send requests on, and each other region with its
+    /// ApiRevision and what that region has of the Binding's own Upstream. Endpoints of another region or Environment are of no concern, as in [`Serving::is_same`].
     pub(crate) fn of(&mut self, serving: &Serving<'a>) -> [u8; 32] {
         let lifecycle = serving.lifecycle.map_or("", Lifecycle::as_str);
         let mut text = format!("{}\n{lifecycle}\n", serving.environment);
+        for region in &serving.sent_on_from {
+            text += &format!("from {region}\n");
+        }
         for ServingIn { region, revision, .. } in &serving.regions {
             text +=
                 &format!("{region} {}", self.line((&revision.key, None), || revision.spec.to_json_bytes()));

@@ -13,8 +13,7 @@ pub use revision::{Latest, New, RevisionRef};
 
 use super::{ApiRevisionSpec, ApiSpec, selector};
 use crate::{
-    Claim, Column, Field, Kind, Known, ManagementKind, Refer, ResourceKey, ShownWith,
-    check::{Verdict, invalid},
+    Claim, Column, Field, Kind, Known, ManagementKind, Refer, ResourceKey, ShownWith, check::Verdict,
 };
 
 /// Puts one revision of an Api into regions of an Environment.
@@ -47,7 +46,8 @@ pub enum Reach {
     /// Only its own region's.
     #[default]
     Local,
-    /// Also those of the Environment's other regions. Not accepted: no gateway of this version sends requests on to another region.
+    /// Also those of the Environment's other regions: gateways of a region that the Binding does not select send its requests on to
+    /// gateways of one that it selects.
     Federation,
 }
 
@@ -68,14 +68,15 @@ impl ManagementKind for BindingSpec {
         ShownWith { kind: Kind::Environment, field: "/spec/environment", title: "Bindings" },
     ];
 
+    fn warnings(&self) -> Vec<(&'static str, String)> {
+        let idle = match self.regions.is_everywhere() {
+            true => "every region of the Environment serves it, so none sends its requests on",
+            false => "no gateway of this version sends requests on",
+        };
+        (self.reach == Reach::Federation).then(|| ("reach", idle.to_owned())).into_iter().collect()
+    }
+
     fn check(&self, _name: &Name) -> Verdict {
-        if self.reach == Reach::Federation {
-            return Err(invalid(
-                "reach",
-                "no gateway of this version sends requests on to another region",
-                "write `local`, or leave it out: each region then needs endpoints of its own",
-            ));
-        }
         selector::check("regions", &self.regions)
     }
 

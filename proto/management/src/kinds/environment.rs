@@ -48,8 +48,7 @@ pub struct EnvironmentSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(value_type = Object)]
     pub addresses: BTreeMap<Name, Vec<IpAddr>>,
-    /// Whether gateways of a region that does not serve a host send its requests on to a region that does. Not accepted: no gateway of
-    /// this version does so.
+    /// Whether gateways of a region that does not serve a host send its requests on to gateways of a region that does.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tunnel: bool,
     /// Which changes need a second owner. Absent: none does.
@@ -107,6 +106,11 @@ impl ManagementKind for EnvironmentSpec {
         [&own[..], &egress::BOUNDS].concat()
     }
 
+    fn warnings(&self) -> Vec<(&'static str, String)> {
+        let unread = || ("tunnel", "no gateway of this version sends requests on".to_owned());
+        self.tunnel.then(unread).into_iter().collect()
+    }
+
     fn check(&self, _name: &Name) -> Verdict {
         host::check_patterns("hostnames", &self.hostnames)?;
         if self.listeners.is_empty() {
@@ -115,13 +119,6 @@ impl ManagementKind for EnvironmentSpec {
         check_distinct("listeners", &self.listeners)?;
         check_regions_or_none("regions", &self.regions)?;
         self.check_addresses()?;
-        if self.tunnel {
-            return Err(invalid(
-                "tunnel",
-                "no gateway of this version sends requests on to another region",
-                "leave it out: each region serves what reaches it",
-            ));
-        }
         self.egress.check()?;
         self.approval.as_ref().map_or(Ok(()), ApprovalSpec::check)?;
         match self.stale_credentials {
@@ -174,9 +171,12 @@ mod tests {
     #[test]
     fn addresses_are_those_of_its_regions() {
         let environment = |more: &str| format!("{{regions: [eu-west, us-east], {more}}}");
-        for good in
-            ["", "addresses: {}", "addresses: {eu-west: [192.0.2.1, '2001:db8::1'], us-east: [127.0.0.1]}"]
-        {
+        for good in [
+            "",
+            "addresses: {}",
+            "addresses: {eu-west: [192.0.2.1, '2001:db8::1'], us-east: [127.0.0.1]}",
+            "tunnel: true",
+        ] {
             check(Kind::Environment, &environment(good), "");
         }
         let nine = (1..=9).map(|last| format!("192.0.2.{last}")).collect::<Vec<_>>().join(", ");
@@ -193,7 +193,6 @@ mod tests {
                 &format!("addresses: {{eu-west: [{nine}]}}"),
                 "spec.addresses.eu-west: 9 addresses are more than 8",
             ),
-            ("tunnel: true", "spec.tunnel: no gateway of this version sends requests on"),
         ] {
             check(Kind::Environment, &environment(bad), expected);
         }

@@ -240,6 +240,7 @@ fn environment() -> BoxedStrategy<Value> {
         object([
             ("hostnames", value(texts(&["a.example", "*.example"]))),
             ("exposure", value(text(&["internal", "external"]))),
+            ("tunnel", value(any::<bool>())),
             ("egress", object([("allow", value(networks())), ("deny", value(networks()))])),
             (
                 "staleCredentials",
@@ -358,6 +359,8 @@ fn unusable(world: &World) -> Option<String> {
             let kind = ResourceKind::of_key(key).unwrap_or_else(|| panic!("{key}"));
             let needed = match hanse_runtime::check(kind, bytes) {
                 Err(unusable) => return Some(format!("{scope} {key}: {unusable}")),
+                // The regions that serve it have the upstream.
+                Ok(Checked::Route(route)) if !route.served_in.is_empty() => return None,
                 Ok(Checked::Route(route)) => route.upstream.into_string(),
                 Ok(Checked::Subscription(of)) => format!("plan/{}/{}", of.organization, of.plan),
                 Ok(Checked::GlobalHost(host)) => format!("zone/{}", host.zone),

@@ -26,7 +26,8 @@ pub(in crate::projection) enum Share<'a> {
 }
 
 impl Share<'_> {
-    fn percent(&self) -> u8 {
+    /// How many of the clients are led there, of 100.
+    pub(in crate::projection) fn percent(&self) -> u8 {
         match self {
             Self::Whole => WHOLE_PERCENT,
             Self::Drained(_) | Self::Standby { .. } => 0,

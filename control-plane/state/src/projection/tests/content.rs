@@ -45,20 +45,19 @@ fn an_internal_listener_requires_the_feature() {
     assert_eq!(requires(true), ["exposure"]);
 }
 
-/// A gateway that does not know `served_in` would find no upstream, and could not tell why.
+/// A gateway that does not know `served_in` would find no upstream, and could not tell why; one that knows no Shift would serve a host
+/// that was moved away.
 #[test]
-#[expect(clippy::disallowed_methods, reason = "as a gateway does it")]
-fn a_route_that_other_regions_serve_requires_the_feature() {
-    let requires = |served_in: &[&str]| {
+fn what_other_regions_serve_requires_the_feature() {
+    let requires = |kind: Runtime| runtime::Resource::decode(encode::bytes(kind)).unwrap().requires;
+    let route = |served_in: &[&str]| {
         let served_in = served_in.iter().map(|&region| region.to_owned()).collect();
-        let bytes = encode::bytes(Runtime::Route(runtime::Route { served_in, ..Default::default() }));
-        (runtime::Resource::decode(bytes.clone()).unwrap().requires, bytes)
+        requires(Runtime::Route(runtime::Route { served_in, ..Default::default() }))
     };
-    assert!(requires(&[]).0.is_empty());
-    let (named, bytes) = requires(&["us"]);
-    assert_eq!(named, ["tunnel"]);
-    let unusable = hanse_runtime::check(hanse_runtime::ResourceKind::Route, &bytes).unwrap_err();
-    assert!(unusable.field == "requires" && unusable.reason.contains("tunnel"), "{unusable}");
+    assert!(route(&[]).is_empty());
+    assert_eq!(route(&["us"]), ["tunnel"]);
+    assert_eq!(requires(Runtime::Shift(runtime::Shift::default())), ["tunnel"]);
+    assert!(hanse_runtime::FEATURES.contains(&"tunnel"));
 }
 
 #[test]
@@ -358,7 +357,23 @@ fn the_length_of_a_route_is_told_without_making_it() {
         let revision = world.state.latest_api_revision(&organization, &Name::new("orders").unwrap()).unwrap();
         let Spec::ApiRevision(revision) = &revision.spec else { panic!() };
         let told = crate::projection::route_len(revision);
-        assert!((made..made + 512).contains(&told), "{operations}: {told} bytes for {made}");
+        assert!((made..made + 4_608).contains(&told), "{operations}: {told} bytes for {made}");
+        let long = |at: usize| Name::new(format!("{at:0>63}")).unwrap();
+        let (all, binding) =
+            (Vec::from_iter((0..64).map(long)), key("Binding", &format!("{}/{}", long(0), long(1))));
+        let served = encode::Served::In(&all);
+        let most = encode::route(
+            &binding,
+            revision,
+            hanse_management::kinds::Lifecycle::Blocked,
+            served,
+            world.state.version(),
+        );
+        assert!(
+            (most.len()..most.len() + 512).contains(&told),
+            "{operations}: {told} bytes for {}",
+            most.len()
+        );
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) fn gslb(regions: Value) -> Change {
 }
 
 /// A GlobalHost of `gslb` and `production`.
-fn host(own: &str, policy: Value) -> Change {
+pub(super) fn host(own: &str, policy: Value) -> Change {
     let host = format!("{own}.{ORIGIN}");
     put(
         "GlobalHost",
@@ -34,7 +34,7 @@ fn host(own: &str, policy: Value) -> Change {
     )
 }
 
-fn plan(hosts: &[&str]) -> Change {
+pub(super) fn plan(hosts: &[&str]) -> Change {
     put(
         "FailoverPlan",
         "orders",
@@ -42,7 +42,7 @@ fn plan(hosts: &[&str]) -> Change {
     )
 }
 
-fn failover(serving: &[(&str, u32)], step: u32, reason: &str) -> Change {
+pub(super) fn failover(serving: &[(&str, u32)], step: u32, reason: &str) -> Change {
     let serving: Vec<Value> =
         serving.iter().map(|(region, percent)| json!({"region": region, "percent": percent})).collect();
     let spec = json!({"serving": serving, "to": "us", "steps": [30, 100], "step": step, "stepEvery": "30s", "reason": reason});

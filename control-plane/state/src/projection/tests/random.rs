@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use hanse_management::{kinds::SecretValue, manifest::Restored};
+use hanse_topology::bring_back;
 use proptest::{
     collection::vec,
     prelude::*,
@@ -111,9 +112,11 @@ fn environment() -> impl Strategy<Value = Change> {
         subsequence(REGIONS.to_vec(), 1..=3),
         select(vec![(json!([]), json!({})), (json!(["a.example"]), json!({"deny": ["10.0.0.0/8"]}))]),
         select(vec![None, Some("192.0.2.1"), Some("192.0.2.2")]),
+        proptest::bool::weighted(0.8),
     )
-        .prop_map(|(name, regions, (hostnames, egress), address)| {
-            let mut spec = json!({"regions": regions, "hostnames": hostnames, "egress": egress});
+        .prop_map(|(name, regions, (hostnames, egress), address, tunnel)| {
+            let mut spec =
+                json!({"regions": regions, "hostnames": hostnames, "egress": egress, "tunnel": tunnel});
             if let Some(address) = address {
                 spec["addresses"] = json!({regions[0]: [address]});
             }
@@ -266,16 +269,19 @@ fn binding() -> impl Strategy<Value = Change> {
     // Usually one name per Api and Environment, since there can be only one such Binding.
     let other = proptest::bool::weighted(0.1);
     let hold = select(vec![vec![], vec![], vec![("hold", "eu")], vec![("hold", "us")]]);
-    (select(&ORGANIZATIONS), select(&APIS), select(&ENVIRONMENTS), revision, regions, upstream, (other, hold))
-        .prop_map(|(organization, api, environment, revision, regions, upstream, (other, hold))| {
-            let mut spec =
-                json!({"api": api, "environment": environment, "revision": revision, "regions": regions});
+    let more = (other, hold, select(vec!["local", "federation"]));
+    (select(&ORGANIZATIONS), select(&APIS), select(&ENVIRONMENTS), revision, regions, upstream, more).prop_map(
+        |(organization, api, environment, revision, regions, upstream, (other, hold, reach))| {
+            let mut spec = json!({
+                "api": api, "environment": environment, "revision": revision, "regions": regions, "reach": reach,
+            });
             if let Some(upstream) = upstream {
                 spec["upstream"] = json!(upstream);
             }
             let name = if other { "other".to_owned() } else { format!("{api}-{environment}") };
             labelled(put("Binding", &format!("{organization}/{name}"), spec), &hold)
-        })
+        },
+    )
 }
 
 fn application() -> impl Strategy<Value = Change> {
@@ -448,8 +454,9 @@ fn peopled() -> World {
     });
     world.accept(vec![put("JoinToken", "join", token)]);
     let mut changes: Vec<Change> = REGIONS.iter().map(|name| put("Region", name, json!({}))).collect();
-    let environments =
-        ENVIRONMENTS.iter().map(|name| put("Environment", name, json!({"regions": ["eu", "us"]})));
+    let environments = ENVIRONMENTS
+        .iter()
+        .map(|name| put("Environment", name, json!({"regions": ["eu", "us"], "tunnel": true})));
     changes.extend(environments);
     let origin = json!({
         "region": "eu", "environments": ENVIRONMENTS, "organizations": ["acme"], "kinds": ["Endpoints"], "holders": ["one"],
@@ -502,6 +509,11 @@ struct Played {
     /// Stops at which some clients of a host, and not all, were led to a region; and at which none were, to another one.
     divided: usize,
     shut: usize,
+    /// Stops at which a region did not serve a host, and others did; at which a region was drained, and others served; and at which a region
+    /// sent the requests of a Binding on.
+    moved: usize,
+    emptied: usize,
+    sent_on: usize,
     /// Stops at which an Upstream referred to endpoints of an Origin.
     referring: usize,
     /// Stops at which a Binding's route was not the same in two regions of an Environment.
@@ -542,7 +554,9 @@ impl Played {
 
     fn stop(&mut self, world: &mut World) {
         let known: BTreeSet<ScopeId> = world.content.keys().cloned().collect();
-        for change in world.advance() {
+        let changes = world.advance();
+        check_sent_on(world);
+        for change in changes {
             self.touched += change.upserts.len() + change.removals.len();
             let kind = change.scope.to_string().split('/').next().unwrap().to_owned();
             if change.dropped {
@@ -573,6 +587,15 @@ impl Played {
         let percents: BTreeSet<u32> = hosts.into_iter().flat_map(|(_, bytes)| percents(bytes)).collect();
         self.divided += usize::from(percents.contains(&30) || percents.contains(&70));
         self.shut += usize::from(percents.contains(&0));
+        let is_there =
+            |prefix: &str| world.content.values().flatten().any(|(key, _)| key.starts_with(prefix));
+        self.moved += usize::from(APIS.iter().any(|name| is_there(&format!("shift/{name}"))));
+        self.emptied += usize::from(is_there("shift/drain/"));
+        let is_sent_on = |bytes: &Bytes| match runtime::Resource::decode(bytes.clone()).unwrap().kind {
+            Some(Runtime::Route(route)) => !route.served_in.is_empty(),
+            other => panic!("{other:?}"),
+        };
+        self.sent_on += usize::from(routes.values().flatten().any(|bytes| is_sent_on(bytes)));
         let upstreams = world.content.values().flatten().filter(|(key, _)| key.starts_with("upstream/"));
         let refers = |bytes: &Bytes| match runtime::Resource::decode(bytes.clone()).unwrap().kind {
             Some(Runtime::Upstream(upstream)) => upstream.endpoints_from.is_some_and(|from| {
@@ -583,6 +606,48 @@ impl Played {
         };
         self.referring += usize::from(upstreams.into_iter().any(|(_, bytes)| refers(bytes)));
         self.differing += usize::from(routes.values().any(|bytes| bytes.len() > 1));
+    }
+}
+
+/// Requests are sent on to regions that serve them: one that is sent on is not sent on again.
+fn check_sent_on(world: &World) {
+    let runtime =
+        world.content.iter().filter_map(|(scope, content)| Some((scope, scope.environment()?, content)));
+    for (scope, environment, content) in runtime {
+        let there = |region: &str, key: &str| {
+            let scope = ScopeId::runtime(name(region), environment.clone());
+            let bytes = world.content[&scope].get(key).cloned();
+            bytes.and_then(|bytes| runtime::Resource::decode(bytes).unwrap().kind)
+        };
+        let shift = |region: &str, host: &str| {
+            let of_drain = || there(region, &format!("shift/drain/{region}"));
+            match there(region, &format!("shift/{host}")).or_else(of_drain) {
+                None => Vec::new(),
+                Some(Runtime::Shift(shift)) => {
+                    assert!(!shift.regions.is_empty());
+                    shift.regions
+                }
+                other => panic!("{other:?}"),
+            }
+        };
+        let hosts = world.state.list(Kind::GlobalHost, None);
+        for host in hosts
+            .filter(|host| matches!(&host.spec, Spec::GlobalHost(spec) if spec.environment == *environment))
+        {
+            let host = host.key.name.as_str();
+            for region in shift(scope.region().as_str(), host) {
+                assert_eq!(shift(&region, host), [""; 0], "{scope}: {host} in {region}");
+            }
+        }
+        for key in content.keys().filter(|key| key.starts_with("route/")) {
+            let route = |region: &str| match there(region, key) {
+                Some(Runtime::Route(route)) => route,
+                other => panic!("{scope} {key} in {region}: {other:?}"),
+            };
+            for region in route(scope.region().as_str()).served_in {
+                assert!(!route(&region).upstream.is_empty(), "{scope} {key} in {region}");
+            }
+        }
     }
 }
 
@@ -613,6 +678,9 @@ fn the_random_histories_do_something() {
         held,
         divided,
         shut,
+        moved,
+        emptied,
+        sent_on,
         referring,
         differing,
     } = played;
@@ -622,6 +690,9 @@ fn the_random_histories_do_something() {
     assert!(held > 10, "{held} stops with an Origin that had a holder");
     assert!(divided > 10, "{divided} stops with a host whose clients were divided");
     assert!(shut > 20, "{shut} stops with a region that did not serve a host");
+    assert!(moved > 20, "{moved} stops with a host that other regions served");
+    assert!(emptied > 5, "{emptied} stops with a drained region that sent its requests on");
+    assert!(sent_on > 10, "{sent_on} stops with a Binding whose requests were sent on");
     assert!(referring > 10, "{referring} stops with an Upstream that gets endpoints from an Origin");
     assert!(differing > 10, "{differing} stops with regions that differ");
     for (what, scopes) in [("made", made), ("dropped", dropped)] {
@@ -636,4 +707,15 @@ fn the_random_histories_do_something() {
     }
     assert!(played.restored > 10, "{} parts of dumps were restored", played.restored);
     assert!(played.differing > 2, "{} stops with regions that differ", played.differing);
+}
+
+#[test]
+fn the_random_histories_see_a_shift_that_stays() {
+    let mut runner = TestRunner::deterministic();
+    let mut fails = || {
+        let turns = turns().new_tree(&mut runner).unwrap().current();
+        let play = || bring_back("keep-shift", || Played::default().play(turns));
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(play)).is_err()
+    };
+    assert!((0..120).any(|_| fails()));
 }

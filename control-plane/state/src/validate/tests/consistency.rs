@@ -51,6 +51,31 @@ fn what_differs_in_context_host_environment_region_or_life_does_not_conflict() {
 }
 
 #[test]
+fn a_binding_that_reaches_the_federation_is_in_every_region() {
+    let mut world = World::with_orders();
+    world.put("{kind: Environment, name: production, spec: {regions: [eu-west, us-east], tunnel: true}}");
+    let orders = |more: &str| {
+        format!(
+            "{{kind: Binding, name: orders-production, spec: {{api: orders, environment: production, {more}}}}}"
+        )
+    };
+    world.put(&orders("regions: {names: [us-east]}"));
+    world.put(&bound("billing", "/orders/v1", "", "regions: {names: [eu-west]}"));
+    world.check(
+        &orders("regions: {names: [us-east]}, reach: federation"),
+        "Binding default/orders-production: spec.environment: Binding default/orders-production and Binding default/billing-b \
+         both claim /orders/v1 on any host in Environment production, region eu-west",
+    );
+    world.check(
+        "{kind: Binding, name: second, spec: {api: orders, environment: production, regions: {names: [eu-west]}, reach: federation}}",
+        "Binding default/second: spec.",
+    );
+    // It needs endpoints where it runs, and nowhere else.
+    world.put("{kind: Upstream, name: near, spec: {endpoints: [{url: 'http://10.0.0.8', region: us-east}]}}");
+    world.put(&bound("near", "/near", "", "upstream: near, regions: {names: [us-east]}, reach: federation"));
+}
+
+#[test]
 fn hosts_conflict_where_they_share_one() {
     let world = World::with_orders().with(&bound("a", "/x", "hosts: [one.example, two.example]", ""));
     world.check(

@@ -571,7 +571,6 @@ fn a_zone_has_not_too_many_hosts() {
     );
 }
 
-/// Admission refuses both fields in this version, so the commands are as a log has them.
 #[test]
 fn a_binding_reaches_other_regions_through_a_tunnel_only() {
     let mut world = World::with_orders();
@@ -584,14 +583,21 @@ fn a_binding_reaches_other_regions_through_a_tunnel_only() {
     let expected = "Binding default/orders-production: spec.reach: Environment production has no `tunnel`, so no request goes to \
                     another region (write `local`, or set `tunnel` of Environment production first)";
     assert_eq!(refused(&mut world, binding), expected);
-    world.replicate(
-        "{kind: Environment, name: production, spec: {regions: [eu-west, us-east], tunnel: true}}",
+    world.put("{kind: Environment, name: production, spec: {regions: [eu-west, us-east], tunnel: true}}");
+    world.put(binding);
+    let told = |world: &World, key: &str| -> Vec<String> {
+        let warnings = world.state.warnings(&crate::fixture::key(key), None);
+        warnings.iter().map(|warning| format!("{}: {}", warning.field, warning.detail)).collect()
+    };
+    assert_eq!(
+        told(&world, "Environment production"),
+        ["spec.tunnel: no gateway of this version sends requests on"]
     );
-    world.replicate(binding);
+    let everywhere = "spec.reach: every region of the Environment serves it, so none sends its requests on";
+    assert_eq!(told(&world, "Binding orders-production"), [everywhere]);
+    world.put(&binding.replace("reach:", "regions: {names: [us-east]}, reach:"));
+    let elsewhere = "spec.reach: no gateway of this version sends requests on";
+    assert_eq!(told(&world, "Binding orders-production"), [elsewhere]);
     let closed = "{kind: Environment, name: production, spec: {regions: [eu-west, us-east]}}";
     assert_eq!(refused(&mut world, closed), expected);
-    world.check(
-        binding,
-        "Binding default/orders-production: spec.reach: no gateway of this version sends requests on",
-    );
 }

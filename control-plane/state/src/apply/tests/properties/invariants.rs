@@ -273,8 +273,8 @@ fn check_no_two_bindings_meet(state: &State) {
     for (at, one) in bindings.iter().enumerate() {
         for other in &bindings[at + 1..] {
             let (Spec::Binding(a), Spec::Binding(b)) = (&one.spec, &other.spec) else { panic!() };
-            let regions = state.regions_of(other);
-            let mut common = state.regions_of(one);
+            let regions = state.regions_reached(other);
+            let mut common = state.regions_reached(one);
             common.retain(|region| regions.contains(region));
             if a.environment != b.environment || common.is_empty() {
                 continue;

@@ -91,13 +91,14 @@ fn spec(kind: Kind) -> BoxedStrategy<Value> {
             .boxed(),
         Kind::Environment => {
             let hostnames = prop::option::weighted(0.3, pick(&["a.example", "*.example"]));
-            (regions(), hostnames, prop::bool::weighted(0.3), any::<bool>())
-                .prop_map(|(regions, host, denies, has_addresses)| {
+            (regions(), hostnames, prop::bool::weighted(0.3), any::<bool>(), prop::bool::weighted(0.7))
+                .prop_map(|(regions, host, denies, has_addresses, tunnel)| {
                     let deny: &[&str] = if denies { &["10.0.0.0/8"] } else { &[] };
                     let addresses = regions.iter().filter(|_| has_addresses).map(|region| (*region, ["192.0.2.1"]));
                     let addresses: std::collections::BTreeMap<_, _> = addresses.collect();
                     json!({
                         "regions": regions, "hostnames": Vec::from_iter(host), "egress": {"deny": deny}, "addresses": addresses,
+                        "tunnel": tunnel,
                     })
                 })
                 .boxed()
@@ -194,9 +195,13 @@ fn spec(kind: Kind) -> BoxedStrategy<Value> {
                 2 => some(&["eu-west", "us-east"]).prop_map(|names| json!({"names": names})),
                 1 => Just(json!({"labels": {"tier": "edge"}})),
             ];
-            (api, environment, revision, regions, upstream())
-                .prop_map(|(api, environment, revision, regions, upstream)| {
-                    json!({"api": api, "environment": environment, "revision": revision, "regions": regions, "upstream": upstream})
+            let reach = pick(&["local", "local", "federation"]);
+            (api, environment, revision, regions, upstream(), reach)
+                .prop_map(|(api, environment, revision, regions, upstream, reach)| {
+                    json!({
+                        "api": api, "environment": environment, "revision": revision, "regions": regions, "upstream": upstream,
+                        "reach": reach,
+                    })
                 })
                 .boxed()
         }

@@ -186,3 +186,24 @@ fn endpoints_of_elsewhere_leave_a_proposal_good() {
         assert_eq!(world.approve("bob", number).is_ok(), is_good, "{more}");
     }
 }
+
+#[test]
+fn regions_that_come_to_send_requests_on() {
+    let binding = |reach: &str| {
+        format!(
+            "{{kind: Binding, name: orders-production, spec: {{api: orders, environment: production, regions: {{names: [us-east]}}, reach: {reach}}}}}"
+        )
+    };
+    let mut world = world(
+        "{kind: Environment, name: production, spec: {regions: [eu-west, us-east], tunnel: true}}",
+    )
+    .with(&binding("local"))
+    .with("{kind: Environment, name: production, spec: {regions: [eu-west, us-east], tunnel: true, approval: {}}}");
+    let federation = || changes(&binding("federation"));
+    let problem = world.by("ci", crate::CommandBody::Apply(federation())).unwrap_err();
+    assert_eq!(problem.name, ProblemName::ApprovalNeeded);
+    let number = world.propose("ann", federation());
+    world.approve("bob", number).unwrap();
+    let key = crate::fixture::key("Binding orders-production");
+    assert_eq!(world.state.serving(&key).unwrap().sent_on_from, [crate::fixture::name("eu-west")]);
+}

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use hanse_management::{Kind, Spec, kinds::ApiSpec};
+use hanse_management::{
+    Kind, Spec,
+    kinds::{ApiSpec, Reach},
+};
 use proptest::{prelude::*, sample::select, strategy::ValueTree as _, test_runner::TestRunner};
 
 use super::*;
@@ -42,18 +45,20 @@ fn step() -> impl Strategy<Value = String> {
         },
     );
     let regions = select(vec!["{}", "{}", "{names: [eu-west]}", "{labels: {tier: edge}}"]);
-    let binding = (organization(), 0..2_u8, regions).prop_map(|(organization, number, regions)| {
+    let reach = select(vec!["local", "local", "federation"]);
+    let binding = (organization(), 0..2_u8, regions, reach).prop_map(|(organization, number, regions, reach)| {
         format!(
-            "{{kind: Binding, organization: {organization}, name: b{number}, spec: {{api: a{number}, environment: production, regions: {regions}}}}}"
+            "{{kind: Binding, organization: {organization}, name: b{number}, spec: {{api: a{number}, environment: production, regions: {regions}, reach: {reach}}}}}"
         )
     });
     let granted = (select(vec!["g", "h", "i"]), select(&HOSTS[1..]), select(&CONTEXTS[..]), organization())
         .prop_map(|(name, host, prefix, organization)| grant(name, host, prefix, organization));
     let hostnames = select(vec!["[]", "[a.example]", "['*.example']", "[b.example, other]"]);
     let regions = select(vec!["[eu-west]", "[us-east]", "[eu-west, us-east]"]);
-    let environment = (hostnames, regions).prop_map(|(hostnames, regions)| {
+    let tunnel = prop::bool::weighted(0.9);
+    let environment = (hostnames, regions, tunnel).prop_map(|(hostnames, regions, tunnel)| {
         format!(
-            "{{kind: Environment, name: production, spec: {{regions: {regions}, hostnames: {hostnames}}}}}"
+            "{{kind: Environment, name: production, spec: {{regions: {regions}, hostnames: {hostnames}, tunnel: {tunnel}}}}}"
         )
     });
     let region = (select(vec!["eu-west", "us-east"]), select(vec!["edge", "core"]))
@@ -94,12 +99,18 @@ fn owner(state: &State, host: &str, path: &str) -> Option<String> {
     best.map(|spec| spec.organization.to_string())
 }
 
-/// What a Binding serves, and in which regions.
+/// What a Binding serves, and in which regions gateways take requests for it: with `reach: federation` in all, if it serves in one.
 fn served(state: &State) -> Vec<(String, String, &ApiSpec, BTreeSet<String>)> {
     let bindings = state.list(Kind::Binding, None).filter_map(|binding| {
         state.served_lifecycle(binding)?;
         let Spec::ApiRevision(revision) = &state.named_revision(binding)?.spec else { return None };
-        let regions = state.regions_of(binding).iter().map(ToString::to_string).collect();
+        let mut regions: BTreeSet<String> =
+            state.regions_of(binding).iter().map(ToString::to_string).collect();
+        let Spec::Binding(spec) = &binding.spec else { return None };
+        if spec.reach == Reach::Federation && !regions.is_empty() {
+            let environment = state.environment(&spec.environment)?;
+            regions.extend(environment.regions.iter().map(ToString::to_string));
+        }
         let organization = binding.key.organization.as_ref()?.to_string();
         Some((organization, binding.key.to_string(), &revision.spec, regions))
     });
@@ -152,11 +163,14 @@ struct Played {
     accepted: usize,
     refused: usize,
     owned: usize,
+    /// States in which a region sent the requests of a Binding on.
+    sent_on: usize,
 }
 
 impl Played {
     fn play(&mut self, steps: &[String]) {
-        let mut world = ground();
+        let mut world =
+            ground().with("{kind: Environment, name: production, spec: {regions: [eu-west], tunnel: true}}");
         for number in 0..2 {
             for organization in ["one", "two"] {
                 world.put(&own(
@@ -181,6 +195,9 @@ impl Played {
             }
             assert_eq!(disputed(&world.state), BTreeSet::new(), "{step}\nof {steps:#?}");
             assert_eq!(inside(&world.state), [""; 0], "{step}\nof {steps:#?}");
+            let all =
+                world.state.list(Kind::Binding, None).filter_map(|binding| world.state.serving(&binding.key));
+            self.sent_on += usize::from(all.into_iter().any(|serving| !serving.sent_on_from.is_empty()));
             for binding in world.state.list(Kind::Binding, None) {
                 for warning in world.state.warnings(&binding.key, None) {
                     assert!(!warning.detail.contains("no HostGrant says"), "{warning:?}");
@@ -209,4 +226,5 @@ fn the_random_changes_do_something() {
         played.play(&steps);
     }
     assert!(played.accepted > 200 && played.refused > 60 && played.owned > 20, "{played:?}");
+    assert!(played.sent_on > 40, "{played:?}");
 }
