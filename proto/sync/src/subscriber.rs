@@ -99,6 +99,11 @@ pub enum Effect {
         /// What the publisher says.
         reason: String,
     },
+    /// Count this: the scope is asked for again, and no node did wrong. The Hello is an effect of its own.
+    AskedAgain {
+        /// The scope.
+        scope: ScopeId,
+    },
     /// Something is wrong that an operator should know of.
     Alarm {
         /// With this scope; `None`: with the publisher as such.
@@ -164,7 +169,7 @@ pub struct SubscriberSession {
     welcome: Option<Welcomed>,
     subscriptions: BTreeMap<ScopeId, Subscription>,
     /// Scopes that were asked for on this stream. Another Hello may cross what answers the one before, also where the publisher withdrew
-    /// the scope in between.
+    /// the scope in between. A publisher that answers the first Hello twice has no such excuse.
     asked: BTreeSet<ScopeId>,
     freshness: Option<Freshness>,
     started: Instant,
@@ -360,8 +365,8 @@ impl SubscriberSession {
     /// Asks for a scope at what is held of it now and counts.
     fn ask(&mut self, scope: &ScopeId, replicas: &ReplicaMap, now: Instant) -> Effect {
         let replica = self.heads.believed(scope, replicas.get(scope));
-        let (met, crosses) = (self.heads.met(scope), !self.asked.insert(scope.clone()));
-        let (subscription, hello) = Subscription::ask(scope, replica, met, crosses, now);
+        let (met, is_again) = (self.heads.met(scope), !self.asked.insert(scope.clone()));
+        let (subscription, hello) = Subscription::ask(scope, replica, met, is_again, now);
         self.subscriptions.insert(scope.clone(), subscription);
         hello
     }

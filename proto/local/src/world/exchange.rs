@@ -197,7 +197,7 @@ impl Region {
                     check_node(&mut self.nodes[node], &self.truth)?;
                 }
                 Effect::Withdraw { scope } => return Err(format!("{scope} is withdrawn")),
-                Effect::Refused { .. } => {}
+                Effect::Refused { .. } | Effect::AskedAgain { .. } => {}
                 Effect::Alarm { scope, alarm, .. } => {
                     let of_local = scope.as_ref().is_some_and(ScopeId::is_local);
                     let is_explained = match &alarm {

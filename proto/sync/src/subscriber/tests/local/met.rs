@@ -18,6 +18,16 @@ impl Pair {
         assert_eq!(self.exchange(untouched), Vec::<String>::new());
         told
     }
+
+    /// What the publisher sends now.
+    fn answers(&mut self) -> Vec<PublisherMessage> {
+        let freshness = Freshness { confirmed_at: self.example.now, quorum: true };
+        let next = || {
+            let messages = self.publisher.next(&self.theirs, freshness, self.example.now);
+            Some(messages).filter(|messages| !messages.is_empty())
+        };
+        std::iter::from_fn(next).flatten().collect()
+    }
 }
 
 #[test]
@@ -98,5 +108,80 @@ fn what_answers_an_earlier_hello_is_no_alarm() {
         assert_eq!(alarms, usize::from(!asks_anew), "{said:?}");
         assert_eq!(pair.a_second_later(untouched), Vec::<String>::new());
         assert_eq!(pair.held(), Some(in_generation(1, 2)));
+    }
+}
+
+/// A Hello of a scope that runs well, and at every step the next revision. The publisher answers a Hello before that, or with it.
+#[test]
+fn a_write_between_each_two_messages_costs_at_most_one_hello() {
+    for (answers_first, asks_again) in [(true, 0), (false, 1)] {
+        let mut pair = Pair::new();
+        pair.write(HOLDER, 1, 1, &[("a", "1")]);
+        pair.exchange(untouched);
+        let (session, replicas) = (&mut pair.example.session, &pair.example.replicas);
+        let mut on_its_way = session.ask_anew(&local(), replicas, pair.example.now);
+        assert_eq!(on_its_way.len(), 1);
+        let mut said = Vec::new();
+        for revision in 2..9 {
+            let mut answers = if answers_first { pair.answers() } else { Vec::new() };
+            pair.write(HOLDER, 1, revision, &[("a", &revision.to_string())]);
+            answers.extend(pair.answers());
+            let mut hellos = Vec::new();
+            for message in answers {
+                let example = &mut pair.example;
+                let effects = example.session.handle(message, &example.replicas, example.now);
+                let is_sent = |effect: &Effect| matches!(effect, Effect::Send(_));
+                let (sent, done): (Vec<_>, Vec<_>) = effects.into_iter().partition(is_sent);
+                hellos.extend(sent);
+                said.extend(example.carry_out(done));
+            }
+            said.extend(pair.carry_out(std::mem::replace(&mut on_its_way, hellos)));
+        }
+        said.extend(pair.carry_out(on_its_way));
+        said.extend(pair.exchange(untouched));
+        let asked = said.iter().filter(|line| line.ends_with("is asked for again")).count();
+        let alarms: Vec<&String> = said.iter().filter(|line| line.starts_with("alarm")).collect();
+        assert_eq!((asked, alarms), (asks_again, Vec::new()), "{answers_first}: {said:?}");
+        assert_eq!(pair.held(), Some(in_generation(1, 8)));
+    }
+}
+
+/// A second Hello excuses one delta: the one that starts where the Hello said.
+#[test]
+fn what_no_earlier_hello_explains_is_an_alarm() {
+    let whole = |revision| in_generation(1, revision);
+    for (what, from, to, alarms) in [
+        ("the answer, which came twice", 1, whole(2), 0),
+        ("the answer, and more", 1, whole(3), 0),
+        ("from beyond", 3, whole(4), 1),
+        ("to nowhere", 2, whole(2), 1),
+        ("to less than what is held", 1, whole(1), 1),
+        ("from before", 0, whole(3), 1),
+        ("another lineage", 1, in_generation(2, 3), 1),
+    ] {
+        let mut pair = Pair::new();
+        pair.write(HOLDER, 1, 1, &[("a", "1")]);
+        pair.exchange(untouched);
+        let (session, replicas) = (&mut pair.example.session, &pair.example.replicas);
+        let hello = session.ask_anew(&local(), replicas, pair.example.now);
+        pair.write(HOLDER, 1, 2, &[("a", "2")]);
+        assert_eq!(pair.exchange(untouched), ["advance to 2"], "it answers the earlier Hello");
+        drop(hello); // the publisher of this test answers it by hand
+        let delta = message(publisher_message::Body::Begin(sync::Begin {
+            scope: local().to_string(),
+            kind: Kind::Delta.into(),
+            from,
+            to: Some(to.into()),
+            reason: String::new(),
+        }));
+        let said = pair.example.take(delta.clone());
+        let alarm = said.iter().filter(|line| line.starts_with("alarm")).count();
+        assert_eq!(alarm, alarms, "{what}: {said:?}");
+        if to == whole(2) && alarms == 0 {
+            assert_eq!(said, Vec::<String>::new(), "neither a Hello nor a count");
+            assert_eq!(pair.a_second_later(untouched), Vec::<String>::new(), "it is in step");
+            let said = pair.example.take(delta);
+            assert!(said[0].starts_with("alarm"), "the excuse was used: {said:?}");
+        }
     }
 }
