@@ -90,7 +90,7 @@ struct Compared {
 
 impl HoldingHandle {
     /// Notes that a node was shown to hold a head. One that no holder signed counts for nothing: any gateway could claim the last
-    /// counter there is. An agent that is no holder tells those of it that it follows: their sessions ask [`Origins`].
+    /// counter there is. An agent that is no holder tells those of it that it follows: the sessions of its links ask [`Origins`].
     pub fn meet(&self, scope: &ScopeId, head: &HeldHead) {
         let HeldHead { position, root, signature } = head;
         let is_new = |known: Option<Position>| known.is_none_or(|known| outranks(position, &known));
@@ -163,7 +163,7 @@ impl Holding {
         self.held.retain(|scope, held| {
             origins.held_by(scope, &key).is_ok_and(|origin| origin.made_at_ms == held.made_at_ms)
         });
-        origins.forget_met();
+        origins.forget_met(&self.replicas);
         let scopes: BTreeSet<ScopeId> = self.held.keys().chain(wishes.keys()).cloned().collect();
         for scope in scopes {
             if let Ok(origin) = self.origins.held_by(&scope, &key) {

@@ -1,7 +1,7 @@
 //! What happens on streams: who connects, what is offered, and what subscribers do.
 
 use hanse_proto::sync::{publisher_message::Body, subscriber_message};
-use hanse_sync::{Alarm, Effect, Received, Wanted};
+use hanse_sync::{Alarm, Effect, HeldHead, Received, Wanted};
 
 use super::{
     check::check_node,
@@ -91,13 +91,14 @@ impl Region {
         let now = self.now;
         while let Some(message) = stream.next_up(now) {
             let received = stream.publishing.handle(message).map_err(|error| error.to_string())?;
-            if let Received::Subscribed { scope, head, met, .. } = received
+            if let Received::Subscribed { scope, position, head, met } = received
                 && let Some(publisher) = self.nodes.get_mut(pair.1)
                 && let Some(process) = &mut publisher.process
             {
                 // A bug: what a subscriber says that another node showed it is not heard.
                 let met = met.filter(|_| !seeded("hear-no-met"));
-                self.seen.told += u32::from(met.is_some());
+                let is_greater = |met: &HeldHead| position.is_none_or(|at| !at.may_follow(&met.position));
+                self.seen.told += u32::from(met.as_ref().is_some_and(is_greater));
                 for head in head.iter().chain(&met) {
                     process.handle.meet(&scope, head);
                     process.holder_is_woken = true;

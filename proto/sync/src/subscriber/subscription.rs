@@ -57,8 +57,8 @@ pub(super) struct Subscription {
     phase: Phase,
     /// Whether it goes on from what is held. Otherwise the Hello named no position, and the publisher sends the whole content.
     rests_on_held: bool,
-    /// The greater head that its Hello told of.
-    met: Option<Position>,
+    /// Since when the publisher was behind before the last Hello, until something is taken in.
+    was_behind: Option<Instant>,
     /// What the last Hello said, where the publisher had one before and a delta may answer it. What answers the earlier one may come first
     /// and be taken in, and then the answer to this one starts where the subscriber stands no more. That excuses one delta.
     said: Option<Position>,
@@ -112,32 +112,29 @@ pub(super) fn leave(scope: &ScopeId) -> Effect {
 
 impl Subscription {
     /// Subscribes to a scope at what is held of it and counts, and tells of a greater head. `is_again`: the publisher had
-    /// a Hello of this scope before, and what answers that may be on its way.
+    /// a Hello of this scope before, and what answers that may be on its way. `was_behind`: since then the publisher is behind.
     pub(super) fn ask(
         scope: &ScopeId,
         replica: Option<&Replica>,
         met: Option<HeldHead>,
         is_again: bool,
+        was_behind: Option<Instant>,
         now: Instant,
     ) -> (Self, Effect) {
         let held = replica.and_then(Replica::position).copied();
         let (rests_on_held, said) = (held.is_some(), held.filter(|_| is_again));
-        let told = met.as_ref().map(|met| met.position);
-        let asked = Self { phase: Phase::Asked, rests_on_held, met: told, said, heard: now, resyncs: 0 };
+        let asked = Self { phase: Phase::Asked, rests_on_held, was_behind, said, heard: now, resyncs: 0 };
         (asked, hello(scope, replica, met, false))
     }
 
-    /// Whether the publisher is to be told of a head that another node showed: it is beyond what the publisher is known to have and
-    /// what it was told. Of two heads of one generation only the first is told: otherwise each could take the other's place for ever.
-    pub(super) fn has_to_tell(&self, held: Option<&Replica>, met: &Position) -> bool {
-        let is_beyond = |known: &Position| match met.lineage.order(&known.lineage) {
-            LineageOrder::Greater => true,
-            LineageOrder::Same => met.revision > known.revision,
-            LineageOrder::Conflict | LineageOrder::Lesser => false,
-        };
-        let is_settled = matches!(self.phase, Phase::Following | Phase::Behind(_));
-        let is_news = self.met.as_ref().is_none_or(is_beyond);
-        is_settled && is_news && held.and_then(Replica::position).is_none_or(|held| !held.may_follow(met))
+    /// Whether the last Hello was answered.
+    pub(super) fn is_settled(&self) -> bool {
+        matches!(self.phase, Phase::Following | Phase::Behind(_))
+    }
+
+    /// Since when the publisher is behind, also where a Hello was said again since.
+    pub(super) fn was_behind(&self) -> Option<Instant> {
+        self.behind_since().or(self.was_behind)
     }
 
     /// Whether it goes on from what is held.
@@ -269,7 +266,7 @@ impl Subscription {
         // No signature covers last good versions.
         let last_good = if scope.is_local() { Vec::new() } else { staging.last_good };
         let change = judged(scope, change, end.signature, heads)?.with_last_good(last_good);
-        self.phase = Phase::Following;
+        (self.phase, self.was_behind) = (Phase::Following, None);
         self.rests_on_held = true;
         self.heard = now;
         let scope = scope.clone();
@@ -314,7 +311,7 @@ impl Subscription {
             return Ok(Vec::new());
         }
         self.heard = now;
-        self.phase = Phase::Following;
+        (self.phase, self.was_behind) = (Phase::Following, None);
         if to.is(&at) {
             return Ok(Vec::new());
         }
@@ -336,8 +333,7 @@ impl Subscription {
         now: Instant,
     ) -> Result<Vec<Effect>, Fault> {
         let theirs = behind.position.as_ref().map(Position::try_from).transpose()?;
-        let since = self.behind_since().unwrap_or(now);
-        let first = self.behind_since().is_none();
+        let (since, first) = (self.was_behind().unwrap_or(now), self.was_behind().is_none());
         self.phase = Phase::Behind(since);
         self.heard = now;
         let conflict = replica.and_then(Replica::position).zip(theirs).and_then(|(held, offered)| {
