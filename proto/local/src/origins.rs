@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
 use hanse_identity::{KeyDigest, LiveTrust, Refused};
 use hanse_link::Replicas;
 use hanse_process::seeded;
@@ -115,7 +116,8 @@ impl Origins {
         });
     }
 
-    /// Keeps a head that was judged, if it `is_new` beside what is kept.
+    /// Keeps a head that was judged, if it `is_new` beside what is kept. Key and signature are copied: they would keep the whole message
+    /// alive that they came in, and a stranger may make that as large as a message may be.
     pub(crate) fn meet(
         &self,
         scope: &ScopeId,
@@ -125,7 +127,10 @@ impl Origins {
         self.shared.met.send_if_modified(|met| {
             let is_new = is_new(met.get(scope).filter(|met| self.counts_met(scope, met)));
             if is_new {
-                met.insert(scope.clone(), head.clone());
+                let HeadSignature { spki, signature } = &head.signature;
+                let copied = |octets: &Bytes| Bytes::copy_from_slice(octets);
+                let signature = HeadSignature { spki: copied(spki), signature: copied(signature) };
+                met.insert(scope.clone(), HeldHead { signature, ..head.clone() });
             }
             is_new
         });

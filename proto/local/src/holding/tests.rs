@@ -1,4 +1,5 @@
 use hanse_identity::{Authority, KeyPair, LiveTrust, Refused};
+use hanse_sync::HeadSignature;
 use hanse_topology::Lineage;
 
 use super::*;
@@ -292,6 +293,26 @@ fn a_head_that_the_agent_has_by_now_is_forgotten_and_told_as_its_own() {
     assert_eq!(own(&agent.origins, None), None, "on a link that fills the hub of the agent");
     agent.origin_is(&origin(&agent.key));
     assert_eq!(own(&link, None), None, "it counts no longer");
+}
+
+/// A head that is kept must not keep the message that it came in.
+#[test]
+fn of_a_head_that_is_kept_key_and_signature_are_copied() {
+    let mut agent = Agent::new();
+    let scope = pods("production");
+    agent.origin_is(&origin_of(&[&agent.other], MADE_AT_MS));
+    let HeldHead { position, root, signature } = signed(&agent.other, &scope, 5);
+    let message = Bytes::from([&signature.spki[..], &signature.signature, &[0; 4_000]].concat());
+    let (spki, rest) = (message.slice(..signature.spki.len()), message.slice(signature.spki.len()..));
+    let signature = HeadSignature { spki, signature: rest.slice(..signature.signature.len()) };
+    drop(rest);
+    let head = HeldHead { position, root, signature };
+    agent.handle.meet(&scope, &head);
+    let kept = agent.origins.met(&scope).unwrap();
+    assert_eq!(kept, head);
+    let is_of_message = |octets: &Bytes| message.as_ptr_range().contains(&octets.as_ptr());
+    assert!(is_of_message(&head.signature.spki));
+    assert!(!is_of_message(&kept.signature.spki) && !is_of_message(&kept.signature.signature));
 }
 
 #[test]
