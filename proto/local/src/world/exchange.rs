@@ -131,6 +131,12 @@ impl Region {
         self.carry_out(pair, stream, effects)
     }
 
+    /// What a node holds of a scope, if that is a local one.
+    fn held_of(&self, node: usize, scope: &str) -> Option<Replica> {
+        let origin = (0..ORIGINS).find(|origin| local(*origin).to_string() == scope)?;
+        self.nodes[node].held(origin)
+    }
+
     /// The publisher works out what to send, of what it holds or of what it forged.
     fn publish(&mut self, publisher: usize, stream: &mut Stream) {
         let Some(node) = self.nodes.get(publisher) else {
@@ -172,7 +178,7 @@ impl Region {
                 Effect::Send(mut message) => {
                     if let Some(subscriber_message::Body::Hello(hello)) = &mut message.body
                         && self.nodes[node].lies
-                        && lie(hello)
+                        && lie(hello, self.held_of(node, &hello.scope).as_ref())
                     {
                         self.seen.lies += 1;
                         stream.was_forged = true;
