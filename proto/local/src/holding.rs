@@ -102,9 +102,10 @@ impl HoldingHandle {
         if let Err(why) = self.origins.judge(scope, position, root, signature)
             && !seeded("believe-unsigned-hello")
         {
-            // Any gateway may say it, as often as it likes: it is counted, and not logged as a warning.
+            // Any gateway may say it, as often as it likes, and an honest one does while an Origin is on its way: it is counted, and not
+            // logged as a warning.
             self.replicas.metrics().heads_disbelieved.inc();
-            debug!(%scope, %position, %why, "a subscriber says that it holds a head that is not believed");
+            debug!(%scope, %position, %why, "a subscriber says that it holds or was shown a head that is not believed");
             return;
         }
         self.origins.meet(scope, head, |known| is_new(known.map(|known| known.position)));

@@ -204,7 +204,7 @@ const BUGS: [(&str, u64, &[&str]); 17] = [
     ("mix-origins", 0, &["it mixes two Origins"]),
     ("drop-origin", 0, &["it lost a route"]),
     ("take-replays", 33, &["it went back"]),
-    ("keep-deleted", 0, &["its Origin is deleted"]),
+    ("keep-deleted", 0, &["and knows no Origin of it"]),
     ("believe-deleted", 4, &["it took"]),
     ("keep-holders", 23, &["it took"]),
     ("keep-counter", 10, &["not settled", ", and its source wishes for "]),
