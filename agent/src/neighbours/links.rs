@@ -168,10 +168,8 @@ impl Links {
             wanted: Wanted::Local,
             service: Service::Neighbours,
         };
-        let heads: Arc<dyn Heads> = match target.is_relay {
-            true => Arc::new(origins.clone()),
-            false => Arc::new(origins.of_holder(name.clone())),
-        };
+        let holder = (!target.is_relay).then(|| name.clone());
+        let heads: Arc<dyn Heads> = Arc::new(origins.of_link(replicas.clone(), holder));
         // As far as the agent is itself, so that nothing is sent that it has.
         let hub = replicas.copy_of(|scope| scope.is_local() && heads.wants(scope));
         // A holder that is no relay tells nobody, and may learn less than this agent.

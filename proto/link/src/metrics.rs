@@ -63,7 +63,7 @@ impl LinkMetrics {
         registry.register("streams_refused", "Streams of subscribers refused or ended", refused);
         registry.register(
             "heads_disbelieved",
-            "Heads of local scopes that subscribers said they hold and that are not believed",
+            "Heads of local scopes that subscribers said they hold or were shown, and that are not believed",
             self.heads_disbelieved.clone(),
         );
         registry.register(

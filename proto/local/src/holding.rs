@@ -90,7 +90,7 @@ struct Compared {
 
 impl HoldingHandle {
     /// Notes that a node was shown to hold a head. One that no holder signed counts for nothing: any gateway could claim the last
-    /// counter there is. An agent that is no holder tells those of it that it follows: their sessions ask [`Origins`].
+    /// counter there is. An agent that is no holder tells those of it that it follows: the sessions of its links ask [`Origins`].
     pub fn meet(&self, scope: &ScopeId, head: &HeldHead) {
         let HeldHead { position, root, signature } = head;
         let is_new = |known: Option<Position>| known.is_none_or(|known| outranks(position, &known));
@@ -102,9 +102,10 @@ impl HoldingHandle {
         if let Err(why) = self.origins.judge(scope, position, root, signature)
             && !seeded("believe-unsigned-hello")
         {
-            // Any gateway may say it, as often as it likes: it is counted, and not logged as a warning.
+            // Any gateway may say it, as often as it likes, and an honest one does while an Origin is on its way: it is counted, and not
+            // logged as a warning.
             self.replicas.metrics().heads_disbelieved.inc();
-            debug!(%scope, %position, %why, "a subscriber says that it holds a head that is not believed");
+            debug!(%scope, %position, %why, "a subscriber says that it holds or was shown a head that is not believed");
             return;
         }
         self.origins.meet(scope, head, |known| is_new(known.map(|known| known.position)));
@@ -163,7 +164,7 @@ impl Holding {
         self.held.retain(|scope, held| {
             origins.held_by(scope, &key).is_ok_and(|origin| origin.made_at_ms == held.made_at_ms)
         });
-        origins.forget_met();
+        origins.forget_met(&self.replicas);
         let scopes: BTreeSet<ScopeId> = self.held.keys().chain(wishes.keys()).cloned().collect();
         for scope in scopes {
             if let Ok(origin) = self.origins.held_by(&scope, &key) {

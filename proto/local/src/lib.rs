@@ -6,7 +6,7 @@
 //! - `head`: what is signed, and how a lineage is bound to a key.
 //! - [`Origins`]: the Origins that a node knows, and so the heads that it believes. [`OriginKeeper`] reads them from the node's own
 //!   `runtime` scopes, and drops local scopes whose Origin has gone.
-//! - [`Merge`]: which of the heads that links bring an agent takes. [`Origins::of_holder`] says what a link asks for of a holder.
+//! - [`Merge`]: which of the heads that links bring an agent takes. [`Origins::of_link`] says what a link asks for, and tells of.
 //! - [`Holder`]: when an agent publishes, takes over, and stops: pure. [`Holding`] is the task around it.
 //!
 //! - [`Directory`]: the agents of a region. [`followed`] says which of them an agent follows: pure.

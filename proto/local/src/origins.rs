@@ -6,11 +6,13 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
 use hanse_identity::{KeyDigest, LiveTrust, Refused};
+use hanse_link::Replicas;
 use hanse_process::seeded;
 use hanse_runtime::Origin;
-use hanse_sync::{ContentRoot, Disbelief, HeadSignature, Heads, HeldHead};
-use hanse_topology::{Identity, Lineage, Name, Position, ScopeId};
+use hanse_sync::{ContentRoot, Disbelief, HeadSignature, Heads, HeldHead, Replica, ReplicaMap};
+use hanse_topology::{Identity, Lineage, LineageOrder, Name, Position, ScopeId};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
@@ -22,6 +24,8 @@ pub struct Origins {
     shared: Arc<Shared>,
     /// Only scopes of this holder are wanted; none: all.
     holder: Option<Name>,
+    /// What the agent holds, on a link that has a hub of its own.
+    own: Option<Replicas>,
 }
 
 struct Shared {
@@ -45,13 +49,13 @@ impl Origins {
     pub(crate) fn new(trust: LiveTrust) -> Self {
         let (known, changed, held, met) = Default::default();
         let shared = Arc::new(Shared { known, trust, changed, held, met });
-        Self { shared, holder: None }
+        Self { shared, holder: None, own: None }
     }
 
-    /// The same for a link to a holder that is no relay: it wants the local scopes whose Origin names that holder. Everything else comes
-    /// from relays: a relay that took the same scopes from fifty holders would have fifty copies of them.
-    pub fn of_holder(&self, holder: Name) -> Self {
-        Self { holder: Some(holder), ..self.clone() }
+    /// The same for a link of an agent that holds `own`. One to a `holder` that is no relay wants the local scopes whose Origin names that
+    /// holder. Everything else comes from relays: a relay that took the same scopes from fifty holders would have fifty copies of them.
+    pub fn of_link(&self, own: Replicas, holder: Option<Name>) -> Self {
+        Self { shared: self.shared.clone(), holder, own: Some(own) }
     }
 
     /// The Origin of a local scope.
@@ -112,7 +116,8 @@ impl Origins {
         });
     }
 
-    /// Keeps a head that was judged, if it `is_new` beside what is kept.
+    /// Keeps a head that was judged, if it `is_new` beside what is kept. Key and signature are copied: they would keep the whole message
+    /// alive that they came in, and a stranger may make that as large as a message may be.
     pub(crate) fn meet(
         &self,
         scope: &ScopeId,
@@ -122,7 +127,10 @@ impl Origins {
         self.shared.met.send_if_modified(|met| {
             let is_new = is_new(met.get(scope).filter(|met| self.counts_met(scope, met)));
             if is_new {
-                met.insert(scope.clone(), head.clone());
+                let HeadSignature { spki, signature } = &head.signature;
+                let copied = |octets: &Bytes| Bytes::copy_from_slice(octets);
+                let signature = HeadSignature { spki: copied(spki), signature: copied(signature) };
+                met.insert(scope.clone(), HeldHead { signature, ..head.clone() });
             }
             is_new
         });
@@ -133,11 +141,24 @@ impl Origins {
         self.shared.met.subscribe()
     }
 
-    /// Drops the heads that were met and do not count any more.
-    pub(crate) fn forget_met(&self) {
+    /// Drops the heads that were met and do not count any more, or that what is held in `own` follows: links tell of that themselves.
+    pub(crate) fn forget_met(&self, own: &Replicas) {
+        let known: Vec<(ScopeId, Position)> =
+            self.shared.met.borrow().iter().map(|(scope, met)| (scope.clone(), met.position)).collect();
+        let is_followed = |(scope, position): &(ScopeId, Position)| {
+            let held =
+                |map: &ReplicaMap| self.believed(scope, map.get(scope)).and_then(Replica::position).copied();
+            own.read(held).is_some_and(|held| held.may_follow(position))
+        };
+        // The hub is read before the heads are locked: sessions lock the two the other way round.
+        let followed: Vec<_> = known.into_iter().filter(is_followed).collect();
         self.shared.met.send_if_modified(|met| {
-            met.retain(|scope, met| self.counts_met(scope, met));
-            false // what goes was not counted any more
+            met.retain(|scope, met| {
+                let is_followed =
+                    followed.iter().any(|(of, position)| of == scope && *position == met.position);
+                !is_followed && self.counts_met(scope, met)
+            });
+            false // nobody waits for what goes
         });
     }
 
@@ -165,6 +186,22 @@ impl Heads for Origins {
 
     fn met(&self, scope: &ScopeId) -> Option<HeldHead> {
         self.shared.met.borrow().get(scope).filter(|met| self.counts_met(scope, met)).cloned()
+    }
+
+    fn own(&self, scope: &ScopeId, link: Option<&Position>) -> Option<HeldHead> {
+        let is_beside = |own: &Position| {
+            link.is_none_or(|link| match own.lineage.order(&link.lineage) {
+                LineageOrder::Greater | LineageOrder::Conflict => true,
+                LineageOrder::Same | LineageOrder::Lesser => false,
+            })
+        };
+        self.own.as_ref().filter(|_| !seeded("hide-own-head"))?.read(|map| {
+            // First what costs little: it is asked for on each link several times a second.
+            let held = map.get(scope).filter(|held| held.position().is_some_and(is_beside));
+            let own = self.believed(scope, held)?;
+            let (position, signature) = (*own.position()?, own.signature()?.clone());
+            Some(HeldHead { position, root: own.root(), signature })
+        })
     }
 
     fn is_holders(

@@ -46,9 +46,15 @@ pub trait Heads: fmt::Debug + Send + Sync {
         signature: &HeadSignature,
     ) -> Result<(), Disbelief>;
 
-    /// The greatest head of a local scope that another node was shown to hold, where it was beyond what this node held. Publishers are
-    /// told of it: one of them may be a holder, or follow one. Nodes without subscribers know none.
+    /// The greatest head of a local scope that another node was shown to hold, where it was beyond what this node held. Publishers that
+    /// lack it are told of it: one of them may be a holder, or follow one. Nodes without subscribers know none.
     fn met(&self, _scope: &ScopeId) -> Option<HeldHead> {
+        None
+    }
+
+    /// The believed head that the node itself holds of a local scope, on a link that has a hub of its own, where its lineage does not
+    /// give way to that of `link`, which is what the link holds. The publisher is told of it too, once it lacked it for a while.
+    fn own(&self, _scope: &ScopeId, _link: Option<&Position>) -> Option<HeldHead> {
         None
     }
 

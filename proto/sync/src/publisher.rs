@@ -50,7 +50,7 @@ pub enum Received {
         position: Option<Position>,
         /// Of a local scope: what it holds, as a holder is said to have signed it. Not judged yet.
         head: Option<HeldHead>,
-        /// Of a local scope: a greater head that another node showed the subscriber. Not judged yet.
+        /// Of a local scope: a head beyond what the subscriber knows this publisher to have. Not judged yet.
         met: Option<HeldHead>,
     },
     /// It asked for what it may not have.
@@ -239,7 +239,9 @@ impl PublisherSession {
                     let head = position.zip(root).zip(hello.signature).filter(|_| scope.is_local());
                     let head =
                         head.map(|((position, root), signature)| HeldHead { position, root, signature });
-                    let met = hello.met.filter(|_| scope.is_local()).map(HeldHead::try_from).transpose()?;
+                    // One that cannot be read counts for nothing, as a position without a signature does: the scopes of the
+                    // control plane share the stream.
+                    let met = hello.met.filter(|_| scope.is_local()).and_then(|met| met.try_into().ok());
                     return Ok(Received::Subscribed { scope, position, head, met });
                 }
                 Refusal { reason: "not among the scopes offered", cursor: Some((scope, cursor)) }

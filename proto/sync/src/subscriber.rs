@@ -3,6 +3,7 @@
 mod alarm;
 mod patience;
 mod subscription;
+mod telling;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,13 +19,14 @@ use hanse_proto::{
 use hanse_topology::{Name, Position, ScopeId};
 
 use crate::{
-    BootId, FEATURES, Freshness, Heads, HeldHead, NoHeads, Prepared, ReplicaMap, Revoked, TrustedRoots,
+    BootId, FEATURES, Freshness, Heads, NoHeads, Prepared, Replica, ReplicaMap, Revoked, TrustedRoots,
 };
 
 pub use alarm::Alarm;
 pub use patience::Patience;
 use patience::STALL;
 use subscription::{Fault, Subscription};
+use telling::Telling;
 
 /// A publisher whose confirmation of the leader is older than this is left for a better one.
 const AS_OF_LIMIT: Duration = Duration::from_secs(5);
@@ -99,6 +101,11 @@ pub enum Effect {
         /// What the publisher says.
         reason: String,
     },
+    /// Count this: the scope is asked for again, and no node did wrong. The Hello is an effect of its own.
+    AskedAgain {
+        /// The scope.
+        scope: ScopeId,
+    },
     /// Something is wrong that an operator should know of.
     Alarm {
         /// With this scope; `None`: with the publisher as such.
@@ -164,8 +171,10 @@ pub struct SubscriberSession {
     welcome: Option<Welcomed>,
     subscriptions: BTreeMap<ScopeId, Subscription>,
     /// Scopes that were asked for on this stream. Another Hello may cross what answers the one before, also where the publisher withdrew
-    /// the scope in between.
+    /// the scope in between. A publisher that answers the first Hello twice has no such excuse.
     asked: BTreeSet<ScopeId>,
+    /// What this publisher is told of local scopes.
+    telling: BTreeMap<ScopeId, Telling>,
     freshness: Option<Freshness>,
     started: Instant,
     /// When the last part of any transfer came: transfers of other scopes excuse silence, they share the stream.
@@ -216,6 +225,7 @@ impl SubscriberSession {
             welcome: None,
             subscriptions: BTreeMap::new(),
             asked: BTreeSet::new(),
+            telling: BTreeMap::new(),
             freshness: None,
             started: now,
             last_chunk: None,
@@ -360,8 +370,14 @@ impl SubscriberSession {
     /// Asks for a scope at what is held of it now and counts.
     fn ask(&mut self, scope: &ScopeId, replicas: &ReplicaMap, now: Instant) -> Effect {
         let replica = self.heads.believed(scope, replicas.get(scope));
-        let (met, crosses) = (self.heads.met(scope), !self.asked.insert(scope.clone()));
-        let (subscription, hello) = Subscription::ask(scope, replica, met, crosses, now);
+        let is_again = !self.asked.insert(scope.clone());
+        let met =
+            scope.is_local().then(|| self.telling.entry(scope.clone()).or_default()).and_then(|telling| {
+                let head = telling.head(scope, replica.and_then(Replica::position), &*self.heads, now);
+                head.inspect(|head| telling.tells(head, now))
+            });
+        let behind = self.subscriptions.get(scope).and_then(Subscription::was_behind);
+        let (subscription, hello) = Subscription::ask(scope, replica, met, is_again, behind, now);
         self.subscriptions.insert(scope.clone(), subscription);
         hello
     }
@@ -471,7 +487,7 @@ impl SubscriberSession {
     }
 
     /// Asks for local scopes whose Origin came after the offer, leaves those whose Origin has gone, and asks anew for those where what
-    /// is held counts no longer, or where another node showed a greater head that the publisher has to hear of.
+    /// is held counts no longer, or where the publisher has to hear of a greater head.
     fn follow_origins(&mut self, replicas: &ReplicaMap, now: Instant) -> Vec<Effect> {
         for (scope, doubt) in &mut self.doubts {
             let is_holders = |(at, signature): &(Position, HeadSignature)| {
@@ -501,9 +517,10 @@ impl SubscriberSession {
         let local = self.subscriptions.iter().filter(|(scope, _)| scope.is_local());
         let differs = local.filter(|(scope, subscription)| {
             let replica = self.heads.believed(scope, replicas.get(*scope));
-            let has_to_tell = |met: HeldHead| subscription.has_to_tell(replica, &met.position);
-            subscription.rests_on_held() != replica.is_some()
-                || self.heads.met(scope).is_some_and(has_to_tell)
+            let telling = self.telling.entry((*scope).clone()).or_default();
+            let head = telling.head(scope, replica.and_then(Replica::position), &*self.heads, now);
+            let has_to_tell = || head.is_some_and(|head| telling.is_due(&head, now));
+            subscription.rests_on_held() != replica.is_some() || (subscription.is_settled() && has_to_tell())
         });
         let differs: Vec<ScopeId> = differs.map(|(scope, _)| scope.clone()).collect();
         effects.extend(differs.iter().map(|scope| self.ask(scope, replicas, now)));

@@ -408,6 +408,7 @@ impl World {
                 }
                 Effect::Disconnect { .. } => self.connections[subscriber] = None,
                 Effect::Withdraw { scope } => panic!("{scope} is offered throughout"),
+                Effect::AskedAgain { scope } => panic!("{scope}: no Hello crosses another here"),
                 Effect::Refused { scope, .. } => panic!("{scope} is admitted throughout"),
                 Effect::Superseded => panic!("each node is one process"),
             }

@@ -185,6 +185,16 @@ fn subscribers_messages() {
                 position: position(40),
                 root: vec![3; 32].into(),
                 signature: signature(),
+                ..Hello::default()
+            }),
+        ),
+        (
+            "hello-met",
+            Body::Hello(Hello {
+                scope: LOCAL.into(),
+                position: position(40),
+                root: vec![3; 32].into(),
+                signature: signature(),
                 met: Some(HeldHead {
                     position: position(41),
                     root: vec![5; 32].into(),

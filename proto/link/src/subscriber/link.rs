@@ -220,6 +220,10 @@ impl<'a> Link<'a> {
                 self.task.replicas.remove(&scope);
             }
             Effect::Refused { scope, reason } => warn!(scope, reason, "the publisher refuses a scope"),
+            Effect::AskedAgain { scope } => {
+                debug!(%scope, "an answer crossed the last Hello; the scope is asked for again");
+                metrics.resyncs.inc();
+            }
             Effect::Alarm { scope, alarm, resync } => {
                 metrics.resyncs.inc_by(u64::from(resync));
                 let scope = scope.map(|scope| scope.to_string()).unwrap_or_default();

@@ -1,4 +1,5 @@
 use hanse_identity::{Authority, KeyPair, LiveTrust, Refused};
+use hanse_sync::HeadSignature;
 use hanse_topology::Lineage;
 
 use super::*;
@@ -259,10 +260,59 @@ fn a_head_that_was_met_is_told_to_those_that_the_agent_follows() {
         agent.handle.meet(&scope, claim);
     }
     assert_eq!(agent.origins.met(&scope), Some(head.clone()));
-    let link = agent.origins.of_holder("agent-2".parse().unwrap());
+    let link = agent.origins.of_link(agent.hub.clone(), Some("agent-2".parse().unwrap()));
     assert_eq!(link.met(&scope), Some(head), "on a link to one holder too");
     agent.origin_is(&origin(&agent.key));
     assert_eq!(agent.origins.met(&scope), None, "its holder is none any more");
+}
+
+/// A head that came after it was met is told by the links, as far as they lack it.
+#[test]
+fn a_head_that_the_agent_has_by_now_is_forgotten_and_told_as_its_own() {
+    let mut agent = Agent::new();
+    let scope = pods("production");
+    agent.origin_is(&origin_of(&[&agent.other], MADE_AT_MS));
+    let head = signed(&agent.other, &scope, 5);
+    agent.handle.meet(&scope, &head);
+    agent.held();
+    assert_eq!(agent.origins.met(&scope), Some(head), "it has no content of it");
+    holds(&agent.hub, &scope, &agent.other, 5);
+    agent.held();
+    assert_eq!(agent.origins.met(&scope), None);
+
+    let link = agent.origins.of_link(agent.hub.clone(), None);
+    let other = agent.other.clone();
+    let own = |heads: &Origins, counter: Option<u32>| {
+        let at = counter.map(|counter| position(&other, counter, 1));
+        heads.own(&scope, at.as_ref()).map(|head| head.position)
+    };
+    let held = agent.hub.read(|map| map[&scope].position().copied());
+    for (counter, expected) in [(None, held), (Some(4), held), (Some(5), None), (Some(6), None)] {
+        assert_eq!(own(&link, counter), expected, "{counter:?}");
+    }
+    assert_eq!(own(&agent.origins, None), None, "on a link that fills the hub of the agent");
+    agent.origin_is(&origin(&agent.key));
+    assert_eq!(own(&link, None), None, "it counts no longer");
+}
+
+/// A head that is kept must not keep the message that it came in.
+#[test]
+fn of_a_head_that_is_kept_key_and_signature_are_copied() {
+    let mut agent = Agent::new();
+    let scope = pods("production");
+    agent.origin_is(&origin_of(&[&agent.other], MADE_AT_MS));
+    let HeldHead { position, root, signature } = signed(&agent.other, &scope, 5);
+    let message = Bytes::from([&signature.spki[..], &signature.signature, &[0; 4_000]].concat());
+    let (spki, rest) = (message.slice(..signature.spki.len()), message.slice(signature.spki.len()..));
+    let signature = HeadSignature { spki, signature: rest.slice(..signature.signature.len()) };
+    drop(rest);
+    let head = HeldHead { position, root, signature };
+    agent.handle.meet(&scope, &head);
+    let kept = agent.origins.met(&scope).unwrap();
+    assert_eq!(kept, head);
+    let is_of_message = |octets: &Bytes| message.as_ptr_range().contains(&octets.as_ptr());
+    assert!(is_of_message(&head.signature.spki));
+    assert!(!is_of_message(&kept.signature.spki) && !is_of_message(&kept.signature.signature));
 }
 
 #[test]

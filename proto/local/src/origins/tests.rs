@@ -97,7 +97,7 @@ fn scopes_of_a_holder_are_wanted_and_others_are_not() {
     .unwrap();
     let root = Authority::new_root().unwrap();
     let (_keeper, origins) = OriginKeeper::new(hub, root.trust_anchor().unwrap().into());
-    let heads = origins.of_holder(Name::new("a").unwrap());
+    let heads = origins.of_link(Replicas::new(), Some(Name::new("a").unwrap()));
     for (origin, wanted) in [("pods", true), ("jobs", false), ("gone", false)] {
         let scope = format!("local/eu-west/production/{origin}").parse().unwrap();
         assert_eq!(heads.wants(&scope), wanted, "{origin}");

@@ -57,10 +57,10 @@ pub(super) fn check_node(node: &mut Node, truth: &Truth) -> Result<(), String> {
 /// A node holds no local scope without an Origin. It passes on those of which it holds a head that counts for it, and no other.
 pub(super) fn check_offer(node: &Node, truth: &Truth) -> Result<(), String> {
     let Some(process) = &node.process else { return Ok(()) };
-    let is_deleted = |origin: &usize| process.known.made_at_ms(*origin).is_none();
-    let kept = |map: &ReplicaMap| (0..ORIGINS).filter(is_deleted).find(|one| map.contains_key(local(*one)));
+    let has_none = |origin: &usize| process.known.made_at_ms(*origin).is_none();
+    let kept = |map: &ReplicaMap| (0..ORIGINS).filter(has_none).find(|one| map.contains_key(local(*one)));
     if let Some(origin) = process.hub.read(kept) {
-        return Err(format!("{}: it holds {}, and its Origin is deleted", node.name(), local(origin)));
+        return Err(format!("{}: it holds {}, and knows no Origin of it", node.name(), local(origin)));
     }
     let counted = |map: &ReplicaMap| -> BTreeSet<ScopeId> {
         let counts = |origin: &usize| truth.counted(*origin, map, &process.known).is_some();

@@ -1,7 +1,7 @@
 //! What happens on streams: who connects, what is offered, and what subscribers do.
 
 use hanse_proto::sync::{publisher_message::Body, subscriber_message};
-use hanse_sync::{Alarm, Effect, Received, Wanted};
+use hanse_sync::{Alarm, Effect, HeldHead, Received, Wanted};
 
 use super::{
     check::check_node,
@@ -91,13 +91,14 @@ impl Region {
         let now = self.now;
         while let Some(message) = stream.next_up(now) {
             let received = stream.publishing.handle(message).map_err(|error| error.to_string())?;
-            if let Received::Subscribed { scope, head, met, .. } = received
+            if let Received::Subscribed { scope, position, head, met } = received
                 && let Some(publisher) = self.nodes.get_mut(pair.1)
                 && let Some(process) = &mut publisher.process
             {
                 // A bug: what a subscriber says that another node showed it is not heard.
                 let met = met.filter(|_| !seeded("hear-no-met"));
-                self.seen.told += u32::from(met.is_some());
+                let is_greater = |met: &HeldHead| position.is_none_or(|at| !at.may_follow(&met.position));
+                self.seen.told += u32::from(met.as_ref().is_some_and(is_greater));
                 for head in head.iter().chain(&met) {
                     process.handle.meet(&scope, head);
                     process.holder_is_woken = true;
@@ -128,6 +129,12 @@ impl Region {
         stream.judged_by = self.nodes[pair.0].known();
         let effects = stream.tick(now);
         self.carry_out(pair, stream, effects)
+    }
+
+    /// What a node holds of a scope, if that is a local one.
+    fn held_of(&self, node: usize, scope: &str) -> Option<Replica> {
+        let origin = (0..ORIGINS).find(|origin| local(*origin).to_string() == scope)?;
+        self.nodes[node].held(origin)
     }
 
     /// The publisher works out what to send, of what it holds or of what it forged.
@@ -171,7 +178,7 @@ impl Region {
                 Effect::Send(mut message) => {
                     if let Some(subscriber_message::Body::Hello(hello)) = &mut message.body
                         && self.nodes[node].lies
-                        && lie(hello)
+                        && lie(hello, self.held_of(node, &hello.scope).as_ref())
                     {
                         self.seen.lies += 1;
                         stream.was_forged = true;
@@ -197,7 +204,7 @@ impl Region {
                     check_node(&mut self.nodes[node], &self.truth)?;
                 }
                 Effect::Withdraw { scope } => return Err(format!("{scope} is withdrawn")),
-                Effect::Refused { .. } => {}
+                Effect::Refused { .. } | Effect::AskedAgain { .. } => {}
                 Effect::Alarm { scope, alarm, .. } => {
                     let of_local = scope.as_ref().is_some_and(ScopeId::is_local);
                     let is_explained = match &alarm {

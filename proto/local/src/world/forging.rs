@@ -1,7 +1,7 @@
 //! What an agent sends that is not what it holds, and what a subscriber says that it holds and does not.
 
 use hanse_proto::sync::Hello;
-use hanse_sync::ContentRoot;
+use hanse_sync::{ContentRoot, HeldHead};
 
 use super::*;
 
@@ -107,12 +107,17 @@ fn last_counter(held: &Position) -> Position {
     Position { lineage, revision: 1 }
 }
 
-/// A subscriber says that it holds the last counter, in the name of the holder of what it does hold.
-pub(super) fn lie(hello: &mut Hello) -> bool {
-    let is_local = hello.scope.starts_with("local/") && hello.signature.is_some();
-    let held = hello.position.as_ref().filter(|_| is_local);
-    let Some(held) = held.map(|held| Position::try_from(held).unwrap()) else { return false };
-    hello.position = Some(last_counter(&held).into());
-    hello.root = ContentRoot([5; 32]).0.to_vec().into();
+/// A subscriber says that it holds the last counter, in the name of the holder of what it does hold, and that another node showed it that.
+pub(super) fn lie(hello: &mut Hello, held: Option<&Replica>) -> bool {
+    let held = held.and_then(|held| Some((held.position()?, held.signature()?)));
+    let Some((at, signature)) = held.filter(|_| hello.scope.starts_with("local/")) else { return false };
+    let root = ContentRoot([5; 32]);
+    let forged = HeldHead { position: last_counter(at), root, signature: signature.clone() };
+    hello.met = Some(forged.into());
+    if let (Some(said), true) = (&hello.position, hello.signature.is_some()) {
+        let said = Position::try_from(said).expect("a session said it");
+        hello.position = Some(last_counter(&said).into());
+        hello.root = root.0.to_vec().into();
+    }
     true
 }

@@ -187,10 +187,8 @@ impl Node {
                 continue;
             }
             let origins = process.origins.clone();
-            let heads: Arc<dyn Heads> = match target.is_relay {
-                true => Arc::new(origins.clone()),
-                false => Arc::new(origins.of_holder(agent_name(agent))),
-            };
+            let holder = (!target.is_relay).then(|| agent_name(agent));
+            let heads: Arc<dyn Heads> = Arc::new(origins.of_link(process.hub.clone(), holder));
             let link = process.hub.copy_of(|scope| scope.is_local() && heads.wants(scope));
             let (own, holding) = (process.hub.clone(), process.handle.clone());
             let merge = Merge { link, own, heads, origins, holding };

@@ -195,7 +195,7 @@ impl Region {
         Ok(())
     }
 
-    fn kill(&mut self, node: usize) {
+    pub(super) fn kill(&mut self, node: usize) {
         self.nodes[node].process = None;
         self.nodes[node].forged = Default::default();
         self.streams.retain(|(subscriber, publisher), _| *subscriber != node && *publisher != node);

@@ -1,4 +1,5 @@
-//! The end of a run: the region settles, though in half of the runs one agent forges on and one stream stays cut.
+//! The end of a run: the region settles, though in half of the runs one agent forges on and one stream stays cut, and in half of the runs
+//! an agent that was killed stays dead.
 
 use super::{
     forging::FORGERIES,
@@ -22,20 +23,22 @@ struct Trouble {
 }
 
 impl Region {
-    /// All nodes run, and one source of each Origin is elected: the region settles.
+    /// All nodes run, but for one that is dead, and one source of each Origin is elected: the region settles.
     pub(super) fn settle(&mut self) -> Result<(), String> {
         self.cut.clear();
         self.honest();
         for stream in self.streams.values_mut() {
             stream.held_until = self.now;
         }
-        (0..NODES).try_for_each(|node| self.start(node))?;
+        let dead = self.stays_dead();
+        (0..NODES).filter(|node| Some(*node) != dead).try_for_each(|node| self.start(node))?;
+        self.seen.dead += u32::from(dead.is_some());
         (0..ORIGINS).for_each(|origin| self.control.set_origin(origin, true));
         self.commit();
         // Two lineages of one generation may last until the next takeover, which draws another one.
         let may_conflict = std::mem::replace(&mut self.generations, MANY) == FEW;
-        let elected = std::array::from_fn(|origin| self.elect_one(origin, may_conflict));
-        let trouble = self.random.percent(50).then(|| self.make_trouble(&elected));
+        let elected = std::array::from_fn(|origin| self.elect_one(origin, may_conflict, dead));
+        let trouble = self.random.percent(50).then(|| self.make_trouble(&elected, dead));
         let (begun, mut settled) = (self.now, None);
         loop {
             if let Some(Trouble { forger }) = trouble
@@ -65,7 +68,7 @@ impl Region {
                     let (all, scope) = (self.positions(origin), local(origin));
                     let trouble = trouble.map(|trouble| (trouble, &self.cut));
                     return Err(format!(
-                        "not settled after {SETTLES_WITHIN:?} with {trouble:?}: {scope}: {why}{all}"
+                        "not settled after {SETTLES_WITHIN:?} with {trouble:?} and {dead:?} dead: {scope}: {why}{all}"
                     ));
                 }
                 Some(_) => settled = None,
@@ -73,10 +76,26 @@ impl Region {
         }
     }
 
+    /// In half of the runs an agent stays dead: one that is down, or else one that is killed now. Each Origin has another holder. What the
+    /// agent published may be held anywhere.
+    fn stays_dead(&mut self) -> Option<usize> {
+        let holders = self.holders();
+        let is_spare =
+            |agent: &usize| holders.iter().all(|of_one| of_one.iter().any(|holder| holder != agent));
+        let (down, running): (Vec<usize>, Vec<usize>) =
+            (0..AGENTS).filter(is_spare).partition(|agent| self.nodes[*agent].process.is_none());
+        let agents = if down.is_empty() { running } else { down };
+        let dead = self.random.percent(50).then(|| self.random.one_of(&agents))?;
+        self.kill(dead);
+        Some(dead)
+    }
+
     /// Elects a source whose agent the Origin names.
-    fn elect_one(&mut self, origin: usize, may_conflict: bool) -> usize {
+    fn elect_one(&mut self, origin: usize, may_conflict: bool, dead: Option<usize>) -> usize {
         let named = (0..SOURCES).filter(|source| self.sources[*source].origin == origin);
         let named: Vec<usize> = named.filter(|source| self.sources[*source].is_named).collect();
+        let named: Vec<usize> =
+            named.into_iter().filter(|source| Some(self.sources[*source].agent) != dead).collect();
         let elected = self.random.one_of(&named);
         self.resign(sources::other(elected));
         self.look(elected);
@@ -88,10 +107,12 @@ impl Region {
 
     /// An agent forges, and says of itself that it holds the last counter. A stream is cut, but not that by which an elected holder
     /// hears who is a holder: it could not know what it may sign.
-    fn make_trouble(&mut self, elected: &[usize; ORIGINS]) -> Trouble {
+    fn make_trouble(&mut self, elected: &[usize; ORIGINS], dead: Option<usize>) -> Trouble {
         let is_elected = |agent| elected.iter().any(|source| self.sources[*source].agent == agent);
-        let may_forge =
-            |agent: &usize| !is_elected(*agent) && (0..ORIGINS).any(|origin| !self.may_sign(origin, *agent));
+        let may_forge = |agent: &usize| {
+            let is_trusted = is_elected(*agent) || Some(*agent) == dead;
+            !is_trusted && (0..ORIGINS).any(|origin| !self.may_sign(origin, *agent))
+        };
         let forgers: Vec<usize> = (0..AGENTS).filter(may_forge).collect();
         let relays: Vec<usize> = self.control.relays.into_iter().filter(may_forge).collect();
         let pairs = (0..NODES).flat_map(|node| (0..=CONTROL).map(move |publisher| (node, publisher)));
@@ -124,14 +145,20 @@ impl Region {
     fn hears(&self, node: usize) -> bool {
         match node.checked_sub(AGENTS) {
             None => !self.cut.contains(&(node, CONTROL)),
-            Some(gateway) => !self.cut.contains(&(node, AGENT_OF[gateway])) && self.hears(AGENT_OF[gateway]),
+            Some(gateway) => {
+                let agent = AGENT_OF[gateway];
+                let is_linked = self.nodes[agent].process.is_some() && !self.cut.contains(&(node, agent));
+                is_linked && self.hears(agent)
+            }
         }
     }
 
     /// Whether a subscriber takes what a publisher holds of a local scope. An agent to which the control plane says nothing may not know
     /// who subscribes to it, and a forger withholds what it holds.
     fn brings(&self, origin: usize, (node, publisher): Pair, trouble: Option<Trouble>) -> bool {
-        let is_honest = |node| self.hears(node) && trouble.is_none_or(|trouble| trouble.forger != node);
+        let runs = |node: usize| self.nodes[node].process.is_some();
+        let is_honest =
+            |node| runs(node) && self.hears(node) && trouble.is_none_or(|trouble| trouble.forger != node);
         let is_whole = !self.cut.contains(&(node, publisher)) && is_honest(node) && is_honest(publisher);
         is_whole && self.follows(origin, node, publisher)
     }

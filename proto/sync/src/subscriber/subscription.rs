@@ -57,11 +57,11 @@ pub(super) struct Subscription {
     phase: Phase,
     /// Whether it goes on from what is held. Otherwise the Hello named no position, and the publisher sends the whole content.
     rests_on_held: bool,
-    /// The greater head that its Hello told of.
-    met: Option<Position>,
-    /// Its Hello was sent after an earlier one. The answer to that may come first, fit and be taken in, and then the answer to this Hello
-    /// starts where the subscriber stands no more: that is no fault of the publisher.
-    crosses: bool,
+    /// Since when the publisher was behind before the last Hello, until something is taken in.
+    was_behind: Option<Instant>,
+    /// What the last Hello said, where the publisher had one before and a delta may answer it. What answers the earlier one may come first
+    /// and be taken in, and then the answer to this one starts where the subscriber stands no more. That excuses one delta.
+    said: Option<Position>,
     /// When something of the scope came that fitted.
     heard: Instant,
     resyncs: u32,
@@ -111,32 +111,30 @@ pub(super) fn leave(scope: &ScopeId) -> Effect {
 }
 
 impl Subscription {
-    /// Subscribes to a scope at what is held of it and counts, and tells of a greater head. `crosses`: the publisher had
-    /// a Hello of this scope before, and what answers that may be on its way.
+    /// Subscribes to a scope at what is held of it and counts, and tells of a greater head. `is_again`: the publisher had
+    /// a Hello of this scope before, and what answers that may be on its way. `was_behind`: since then the publisher is behind.
     pub(super) fn ask(
         scope: &ScopeId,
         replica: Option<&Replica>,
         met: Option<HeldHead>,
-        crosses: bool,
+        is_again: bool,
+        was_behind: Option<Instant>,
         now: Instant,
     ) -> (Self, Effect) {
-        let rests_on_held = replica.and_then(Replica::position).is_some();
-        let told = met.as_ref().map(|met| met.position);
-        let asked = Self { phase: Phase::Asked, rests_on_held, met: told, crosses, heard: now, resyncs: 0 };
+        let held = replica.and_then(Replica::position).copied();
+        let (rests_on_held, said) = (held.is_some(), held.filter(|_| is_again));
+        let asked = Self { phase: Phase::Asked, rests_on_held, was_behind, said, heard: now, resyncs: 0 };
         (asked, hello(scope, replica, met, false))
     }
 
-    /// Whether the publisher is to be told of a head that another node showed: it is beyond what the publisher is known to have and
-    /// what it was told. Of two heads of one generation only the first is told: otherwise each could take the other's place for ever.
-    pub(super) fn has_to_tell(&self, held: Option<&Replica>, met: &Position) -> bool {
-        let is_beyond = |known: &Position| match met.lineage.order(&known.lineage) {
-            LineageOrder::Greater => true,
-            LineageOrder::Same => met.revision > known.revision,
-            LineageOrder::Conflict | LineageOrder::Lesser => false,
-        };
-        let is_settled = matches!(self.phase, Phase::Following | Phase::Behind(_));
-        let is_news = self.met.as_ref().is_none_or(is_beyond);
-        is_settled && is_news && held.and_then(Replica::position).is_none_or(|held| !held.may_follow(met))
+    /// Whether the last Hello was answered.
+    pub(super) fn is_settled(&self) -> bool {
+        matches!(self.phase, Phase::Following | Phase::Behind(_))
+    }
+
+    /// Since when the publisher is behind, also where a Hello was said again since.
+    pub(super) fn was_behind(&self) -> Option<Instant> {
+        self.behind_since().or(self.was_behind)
     }
 
     /// Whether it goes on from what is held.
@@ -183,8 +181,7 @@ impl Subscription {
                     (true, _) => Transfer::Delta,
                     (false, Phase::Asked) => return Ok(Vec::new()), // sent before the hello came
                     (false, Phase::Receiving(_) | Phase::Following | Phase::Behind(_)) => {
-                        let alarm = Alarm::WrongFrom { from: begin.from, to };
-                        return self.resync(scope, alarm, false, replica, now);
+                        return self.misfit(scope, begin.from, to, replica, now);
                     }
                 }
             }
@@ -269,7 +266,7 @@ impl Subscription {
         // No signature covers last good versions.
         let last_good = if scope.is_local() { Vec::new() } else { staging.last_good };
         let change = judged(scope, change, end.signature, heads)?.with_last_good(last_good);
-        self.phase = Phase::Following;
+        (self.phase, self.was_behind) = (Phase::Following, None);
         self.rests_on_held = true;
         self.heard = now;
         let scope = scope.clone();
@@ -314,7 +311,7 @@ impl Subscription {
             return Ok(Vec::new());
         }
         self.heard = now;
-        self.phase = Phase::Following;
+        (self.phase, self.was_behind) = (Phase::Following, None);
         if to.is(&at) {
             return Ok(Vec::new());
         }
@@ -336,8 +333,7 @@ impl Subscription {
         now: Instant,
     ) -> Result<Vec<Effect>, Fault> {
         let theirs = behind.position.as_ref().map(Position::try_from).transpose()?;
-        let since = self.behind_since().unwrap_or(now);
-        let first = self.behind_since().is_none();
+        let (since, first) = (self.was_behind().unwrap_or(now), self.was_behind().is_none());
         self.phase = Phase::Behind(since);
         self.heard = now;
         let conflict = replica.and_then(Replica::position).zip(theirs).and_then(|(held, offered)| {
@@ -350,7 +346,36 @@ impl Subscription {
             .collect())
     }
 
-    /// Something does not fit: says so, unless two Hellos explain it, keeps what is in force, and subscribes again.
+    /// A delta does not start at what is held. That is no fault where it answers the last Hello, and what answers an earlier one was taken
+    /// in since. Example: Hello(1) is said again and crosses the delta (1, 2]. The publisher answers with (1, 2] too, or with (1, 3].
+    fn misfit(
+        &mut self,
+        scope: &ScopeId,
+        from: u64,
+        to: Position,
+        replica: Option<&Replica>,
+        now: Instant,
+    ) -> Result<Vec<Effect>, Fault> {
+        let held = replica.and_then(Replica::position);
+        let is_of = |one: &Position| to.lineage.order(&one.lineage) == LineageOrder::Same;
+        let answers = |said: &Position| is_of(said) && said.revision == from;
+        let since = |held: &&Position| is_of(held) && held.revision > from && held.revision <= to.revision;
+        let Some(held) = held.filter(since).filter(|_| self.said.as_ref().is_some_and(answers)) else {
+            return self.resync(scope, Alarm::WrongFrom { from, to }, false, replica, now);
+        };
+        self.said = None;
+        if held.revision == to.revision {
+            // It came twice. The publisher goes on from where the subscriber stands, so the next delta or Bookmark fits.
+            self.phase = Phase::Asked;
+            self.heard = now;
+            return Ok(Vec::new());
+        }
+        // What the publisher sends until it has the next Hello starts beyond what is held, so nothing crosses that one.
+        let hello = self.ask_again(scope, Alarm::WrongFrom { from, to }, false, replica, now)?;
+        Ok(vec![Effect::AskedAgain { scope: scope.clone() }, hello])
+    }
+
+    /// Something does not fit: says so, keeps what is in force, and subscribes again.
     fn resync(
         &mut self,
         scope: &ScopeId,
@@ -359,16 +384,28 @@ impl Subscription {
         replica: Option<&Replica>,
         now: Instant,
     ) -> Result<Vec<Effect>, Fault> {
+        let hello = self.ask_again(scope, alarm.clone(), ask_snapshot, replica, now)?;
+        Ok(vec![Effect::Alarm { scope: Some(scope.clone()), alarm, resync: true }, hello])
+    }
+
+    /// Subscribes again, unless that was done too often: then the alarm is why.
+    fn ask_again(
+        &mut self,
+        scope: &ScopeId,
+        alarm: Alarm,
+        ask_snapshot: bool,
+        replica: Option<&Replica>,
+        now: Instant,
+    ) -> Result<Effect, Fault> {
         self.resyncs += 1;
         if self.resyncs > MAX_RESYNCS {
             return Err(Fault::Hopeless(alarm));
         }
         self.phase = Phase::Asked;
         self.heard = now;
-        let is_explained = self.crosses && scope.is_local() && matches!(alarm, Alarm::WrongFrom { .. });
-        let alarm = Effect::Alarm { scope: Some(scope.clone()), alarm, resync: true };
-        let said = (!is_explained).then_some(alarm);
-        Ok(said.into_iter().chain([hello(scope, replica, None, ask_snapshot)]).collect())
+        // No delta answers where a snapshot is asked for.
+        self.said = replica.and_then(Replica::position).copied().filter(|_| !ask_snapshot);
+        Ok(hello(scope, replica, None, ask_snapshot))
     }
 }
 

@@ -147,6 +147,7 @@ impl Example {
             }
             Effect::Withdraw { scope } => format!("withdraw {scope}"),
             Effect::Refused { scope, reason } => format!("refused {scope}: {reason}"),
+            Effect::AskedAgain { scope } => format!("{scope} is asked for again"),
             Effect::Alarm { alarm, .. } => format!("alarm {}", alarm.kind()),
             Effect::Disconnect { .. } => "disconnect".to_owned(),
             Effect::Superseded => "superseded".to_owned(),

@@ -301,7 +301,7 @@ impl Region {
                     }
                 }
                 Effect::Withdraw { scope } => drop(self.links[link].hub.remove(&scope)),
-                Effect::Refused { .. } => {}
+                Effect::Refused { .. } | Effect::AskedAgain { .. } => {}
                 Effect::Alarm { .. } | Effect::Superseded | Effect::Disconnect { .. } => {
                     bail!("a simulated link fails: {effect:?}")
                 }

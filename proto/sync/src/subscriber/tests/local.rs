@@ -27,10 +27,12 @@ fn sign(key: &'static [u8], scope: &ScopeId, position: &Position, root: &Content
 }
 
 /// The key that is believed, as long as there is an Origin, and the head that another node showed.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Origin {
     holder: Mutex<Option<&'static [u8]>>,
     met: Mutex<Option<HeldHead>>,
+    /// What the node itself holds, beside the link.
+    own: Mutex<Option<HeldHead>>,
 }
 
 impl Origin {
@@ -54,6 +56,13 @@ impl Heads for Origin {
 
     fn met(&self, _: &ScopeId) -> Option<HeldHead> {
         self.met.lock().unwrap().clone()
+    }
+
+    fn own(&self, _: &ScopeId, link: Option<&Position>) -> Option<HeldHead> {
+        let is_greater = |head: &HeldHead| {
+            link.is_none_or(|link| head.position.lineage.generation > link.lineage.generation)
+        };
+        self.own.lock().unwrap().clone().filter(is_greater)
     }
 
     fn is_holders(&self, _: &ScopeId, _: &Position, signature: &HeadSignature) -> Result<(), String> {
@@ -102,7 +111,7 @@ impl Pair {
         let mut publisher = PublisherSession::new("p".to_owned());
         publisher.admit([scope("e"), local()], Some(at(12)));
         let theirs = ReplicaMap::from([(scope("e"), replica_at(12)), (local(), Replica::new())]);
-        let origin = Arc::new(Origin { holder: Mutex::new(there.then_some(HOLDER)), met: Mutex::default() });
+        let origin = Arc::new(Origin { holder: Mutex::new(there.then_some(HOLDER)), ..Origin::default() });
         let (session, effects) =
             SubscriberSession::start(Wanted::All, "test", BOOT, Patience::default(), now);
         let mut remembering = Replica::new();
@@ -186,7 +195,7 @@ fn a_signed_head_is_taken_in_kept_and_passed_on() {
     publisher.admit([local()], None);
     let (_, effects) =
         SubscriberSession::start(Wanted::All, "test", BOOT, Patience::default(), Instant::now());
-    let (_, hello) = Subscription::ask(&local(), Some(held), None, false, Instant::now());
+    let (_, hello) = Subscription::ask(&local(), Some(held), None, false, None, Instant::now());
     let mut received = effects.into_iter().chain([hello]).map(|effect| match effect {
         Effect::Send(message) => publisher.handle(message).unwrap(),
         other => panic!("{other:?}"),
