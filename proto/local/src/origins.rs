@@ -195,7 +195,7 @@ impl Heads for Origins {
                 LineageOrder::Same | LineageOrder::Lesser => false,
             })
         };
-        self.own.as_ref().filter(|_| !seeded("hide-own-head"))?.read(|map| {
+        self.own.as_ref()?.read(|map| {
             // First what costs little: it is asked for on each link several times a second.
             let held = map.get(scope).filter(|held| held.position().is_some_and(is_beside));
             let own = self.believed(scope, held)?;

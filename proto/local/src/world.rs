@@ -91,7 +91,7 @@ struct Seen {
     unnamed: u32,
     /// How often it named one again.
     named_again: u32,
-    /// Heads of others that subscribers told publishers.
+    /// Heads beyond what a publisher had that subscribers told it, and did not forge.
     told: u32,
     /// Runs that settled though an agent stayed dead.
     dead: u32,
@@ -196,20 +196,19 @@ fn runs() {
 const FOUND_WITHIN: u64 = 40;
 
 /// Each bug, the seed that finds it, which is tried first, and words of the check that is meant for it. So the test is quick until what is
-/// drawn changes. Seed 130 is the regression test of heads that no holder heard of.
-const BUGS: [(&str, u64, &[&str]); 17] = [
+/// drawn changes. Seed 365 is the regression test of heads that no holder heard of.
+const BUGS: [(&str, u64, &[&str]); 16] = [
     ("judge-nothing", 1, &["it holds what was forged"]),
     ("forge-local-head", 0, &["where its signer"]),
     ("mix-holders", 0, &["it mixes two holders"]),
     ("mix-origins", 0, &["it mixes two Origins"]),
     ("drop-origin", 0, &["it lost a route"]),
     ("take-replays", 33, &["it went back"]),
-    ("keep-deleted", 0, &["and knows no Origin of it"]),
+    ("keep-deleted", 1, &["and knows no Origin of it"]),
     ("believe-deleted", 4, &["it took"]),
     ("keep-holders", 23, &["it took"]),
-    ("keep-counter", 10, &["not settled", ", and its source wishes for "]),
-    ("hear-no-met", 130, &["not settled", ", and the holder at "]),
-    ("hide-own-head", 0, &["not settled", ", and the holder at "]),
+    ("keep-counter", 4, &["not settled", ", and its source wishes for "]),
+    ("hear-no-met", 365, &["not settled", ", and the holder at "]),
     ("merge-latest", 0, &["it went back"]),
     ("believe-unsigned-hello", 0, &["not settled", ", and its source wishes for "]),
     ("withdraw-local", 0, &["it lost a route"]),

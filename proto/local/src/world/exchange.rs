@@ -91,6 +91,7 @@ impl Region {
         let now = self.now;
         while let Some(message) = stream.next_up(now) {
             let received = stream.publishing.handle(message).map_err(|error| error.to_string())?;
+            let is_honest = !self.nodes[pair.0].lies;
             if let Received::Subscribed { scope, position, head, met } = received
                 && let Some(publisher) = self.nodes.get_mut(pair.1)
                 && let Some(process) = &mut publisher.process
@@ -98,7 +99,7 @@ impl Region {
                 // A bug: what a subscriber says that another node showed it is not heard.
                 let met = met.filter(|_| !seeded("hear-no-met"));
                 let is_greater = |met: &HeldHead| position.is_none_or(|at| !at.may_follow(&met.position));
-                self.seen.told += u32::from(met.as_ref().is_some_and(is_greater));
+                self.seen.told += u32::from(is_honest && met.as_ref().is_some_and(is_greater));
                 for head in head.iter().chain(&met) {
                     process.handle.meet(&scope, head);
                     process.holder_is_woken = true;
