@@ -178,9 +178,10 @@ impl Fleet for GatheredFleet {
             let state = self.group.current();
             let lineage = state.lineage().map(lineage_of);
             let now = Instant::now();
-            let (mut agents, partial, duplicates) = {
+            let (mut agents, responders, partial, duplicates) = {
                 let memory = self.memory.lock();
-                (memory.recall(now, lineage.as_ref()), memory.partial(now), memory.duplicates(now))
+                let agents = memory.recall(now, lineage.as_ref());
+                (agents, memory.responders(now), memory.partial(now), memory.duplicates(now))
             };
             self.replicas.read(|replicas| mark_current(&mut agents, replicas));
             // A node that has just started has heard no agent yet, and the agents it had may not have found another node.
@@ -189,7 +190,7 @@ impl Fleet for GatheredFleet {
             }
             let ago = |at: &Instant| u64::try_from(now.duration_since(*at).as_millis()).unwrap_or(u64::MAX);
             let heard_ms_ago = self.heard.lock().iter().map(|(id, at)| (*id, ago(at))).collect();
-            FleetReport { agents, silent, partial, duplicates, nodes, heard_ms_ago }
+            FleetReport { agents, responders, silent, partial, duplicates, nodes, heard_ms_ago }
         })
     }
 
@@ -339,7 +340,8 @@ mod tests {
         let name = |text| Name::new(text).unwrap();
         let said = Facts { unheard: vec!["g2".into()], unheard_total: 300, left_out: 12, ..Facts::default() };
         let unknown = [&nested::to_bytes(&said)[..], b"\xfa\x07\x03new"].concat();
-        let report = Report { facts: unknown.into(), below: vec![0].into(), ..Default::default() };
+        let traffic = Some(vec![8, 1].into());
+        let report = Report { facts: unknown.into(), below: vec![0].into(), traffic };
         let scope = "runtime/eu-west/production".parse().unwrap();
         let quarantine = Quarantine::of([sync::Quarantined { key: "plan/o/a".into(), ..Default::default() }]);
         let record = SubscriberRecord {

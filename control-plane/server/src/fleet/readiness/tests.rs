@@ -25,9 +25,9 @@ const WORLD: &str = "
 ---
 {kind: Upstream, organization: acme, name: own, spec: {endpoints: [{url: 'http://own:80'}]}}
 ---
-{kind: Api, organization: acme, name: orders, spec: {context: /orders, hosts: [orders.gslb.example], upstream: backend}}
+{kind: Api, organization: acme, name: orders, spec: {context: /orders, version: v1, operations: [{method: GET, path: /}], hosts: [orders.gslb.example], upstream: backend}}
 ---
-{kind: Api, organization: acme, name: other, spec: {context: /other, hosts: [other.example], upstream: backend}}
+{kind: Api, organization: acme, name: other, spec: {context: /other, version: v1, operations: [{method: GET, path: /}], hosts: [other.example], upstream: backend}}
 ---
 {kind: Binding, organization: acme, name: orders, spec: {api: orders, environment: production, upstream: own}}
 ---
