@@ -216,7 +216,7 @@ mod tests {
             ),
             gateway("gateway-3", vec![]),
         ];
-        let region = RegionStatus { name: "eu-west".into(), agents: vec![], gateways };
+        let region = RegionStatus { name: "eu-west".into(), gateways, ..RegionStatus::default() };
         let status = Status { regions: vec![region], ..Status::default() };
         let one = |kind: &str| resource(json!({"kind": kind, "organization": "default", "name": "orders"}));
         insta::assert_snapshot!(quarantined(&status, &one("Upstream")).join("\n"), @r"

@@ -1,7 +1,8 @@
 //! `hanse status` for people.
 
 use hanse_api::answer::{
-    AgentStatus, DuplicateName, GatewayStatus, NodeState, NodeStatus, PartialReport, RegionStatus, Status,
+    AgentStatus, DuplicateName, GatewayStatus, NodeState, NodeStatus, PartialReport, RegionStatus,
+    ResponderStatus, Status,
 };
 
 use super::table;
@@ -31,6 +32,8 @@ pub(crate) fn federation(status: &Status) -> String {
     );
     for region in &status.regions {
         text += &region.gateways.iter().map(|gateway| quarantined(&region.name, gateway)).collect::<String>();
+        text +=
+            &region.responders.iter().map(|responder| served(&region.name, responder)).collect::<String>();
     }
     text += &status.partial.iter().map(partial).collect::<String>();
     text += &status.duplicates.iter().map(duplicate).collect::<String>();
@@ -111,7 +114,38 @@ fn quarantined(region: &str, gateway: &GatewayStatus) -> String {
     text
 }
 
-/// The agents and gateways of a region; one that has none has a row of its own.
+/// What a responder serves, and what it lacks.
+fn served(region: &str, responder: &ResponderStatus) -> String {
+    let name = &responder.name;
+    let more = |named: usize, total: u64| match total.saturating_sub(named as u64) {
+        0 => String::new(),
+        left => format!(", and {left} more"),
+    };
+    let mut text = String::new();
+    if !responder.zones.is_empty() {
+        let zones: Vec<_> =
+            responder.zones.iter().map(|zone| format!("{} at serial {}", zone.zone, zone.serial)).collect();
+        let left = more(zones.len(), responder.zones_total);
+        let geo =
+            responder.geo.as_deref().map(|geo| format!("; places by {}", short(geo))).unwrap_or_default();
+        text += &format!("\n{name} ({region}) answers for {}{left}{geo}", zones.join(", "));
+    }
+    if !responder.missing_keys.is_empty() {
+        let left = more(responder.missing_keys.len(), responder.missing_keys_total);
+        let keys = responder.missing_keys.join(", ");
+        text += &format!("\n{name} ({region}) lacks TSIG key {keys}{left}: add it to its configuration");
+    }
+    for failed in &responder.failed {
+        text += &format!("\nnot published by {name} ({region}): GlobalHost {}: {}", failed.host, failed.why);
+    }
+    let unnamed = responder.failed_total.saturating_sub(responder.failed.len() as u64);
+    if unnamed > 0 {
+        text += &format!("\nnot published by {name} ({region}): {unnamed} more");
+    }
+    text
+}
+
+/// The agents, gateways and responders of a region; one that has none has a row of its own.
 fn rows(region: &RegionStatus) -> Vec<Vec<String>> {
     let agent = |agent: &AgentStatus| {
         // An agent stands where the scope furthest behind stands.
@@ -123,8 +157,12 @@ fn rows(region: &RegionStatus) -> Vec<Vec<String>> {
         let revision = gateway.revision.or_else(furthest_behind);
         row(&region.name, "gateway", &gateway.name, gateway.connected, gateway.heard_ms_ago, revision)
     };
-    let mut rows: Vec<_> =
-        region.agents.iter().map(agent).chain(region.gateways.iter().map(gateway)).collect();
+    let responder = |responder: &ResponderStatus| {
+        row(&region.name, "dns", &responder.name, responder.connected, responder.heard_ms_ago, None)
+    };
+    let gateways = region.gateways.iter().map(gateway);
+    let responders = region.responders.iter().map(responder);
+    let mut rows: Vec<_> = region.agents.iter().map(agent).chain(gateways).chain(responders).collect();
     if rows.is_empty() {
         rows.push(vec![region.name.clone()]);
     }

@@ -124,7 +124,9 @@ fn the_federation_at_a_glance() {
             {"name": "eu-west",
              "agents": [{"name": "agent-eu-west", "connected": true, "heardMsAgo": 120, "scopes": [{"scope": "runtime/eu-west/a", "revision": 42}, {"scope": "runtime/eu-west/b", "revision": 41}]}],
              "gateways": [{"name": "gateway-eu-west", "agent": "agent-eu-west", "scopes": [], "quarantinedTotal": 1, "connected": false, "heardMsAgo": 21_300, "revision": 40,
-                           "quarantined": [{"kind": "Route", "name": "r", "field": "path", "reason": "odd", "lastGood": true}]}]},
+                           "quarantined": [{"kind": "Route", "name": "r", "field": "path", "reason": "odd", "lastGood": true}]}],
+             "responders": [{"name": "dns-eu-west", "agent": "agent-eu-west", "connected": true, "heardMsAgo": 300, "zones": [{"zone": "gslb", "serial": 41}], "zonesTotal": 3,
+                             "geo": "abcdef0123456789", "missingKeys": ["to-bind"], "missingKeysTotal": 1, "failed": [{"host": "orders", "why": "refused"}], "failedTotal": 2, "publishedTotal": 9}]},
             {"name": "us-east", "agents": [], "gateways": []},
         ],
         "partial": [{"agent": "agent-eu-west", "region": "eu-west", "leftOut": 12, "heardMsAgo": 120}],
@@ -143,8 +145,13 @@ fn the_federation_at_a_glance() {
     REGION   ROLE     NAME             STATE      HEARD       REVISION
     eu-west  agent    agent-eu-west    connected  0.1 s ago   41
     eu-west  gateway  gateway-eu-west  silent     21.3 s ago  40
+    eu-west  dns      dns-eu-west      connected  0.3 s ago   -
     us-east  -        -                -          -           -
     quarantined by gateway-eu-west (eu-west): Route r: path odd
+    dns-eu-west (eu-west) answers for gslb at serial 41, and 2 more; places by abcdef01
+    dns-eu-west (eu-west) lacks TSIG key to-bind: add it to its configuration
+    not published by dns-eu-west (eu-west): GlobalHost orders: refused
+    not published by dns-eu-west (eu-west): 1 more
     agent-eu-west (eu-west) has 12 gateways more than its report takes: give the region another agent
     DUPLICATE: gateway g-7 (eu-west) runs twice, as of 2026-01-31T12:00:00Z: its data directory was copied. Stop one of the two, remove its data directory, and let it join under a name of its own
     ");

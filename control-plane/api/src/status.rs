@@ -6,7 +6,10 @@ use axum::response::{IntoResponse, Response};
 use hanse_management::{Kind, Problem, ProblemName};
 use hanse_state::{
     Lineage, State,
-    port::{AgentStatus, FleetReport, GroupStatus, NodeStatus, ScopeStatus},
+    port::{
+        AgentStatus, FleetReport, GroupStatus, NodeStatus, Published, ResponderStatus, ScopeStatus,
+        ZoneServed,
+    },
     projection::{self, Source},
 };
 use hanse_topology::Name;
@@ -15,8 +18,8 @@ use utoipa_axum::routes;
 
 use crate::{
     answer::{
-        self, DuplicateName, LineageParent, LineageStatus, NodeState, PartialReport, QuarantinedResource,
-        RegionStatus, ScopePosition, Status,
+        self, DuplicateName, FailedHost, LineageParent, LineageStatus, NodeState, PartialReport,
+        QuarantinedResource, RegionStatus, ScopePosition, ServedZone, Status,
     },
     approvals::waiting,
     call::Call,
@@ -98,7 +101,7 @@ fn all_status(
         quorum: group.quorum,
         as_of_age_ms: group.as_of_age_ms,
         nodes: group.nodes.iter().map(node).collect(),
-        regions: regions(state, &fleet.agents, sees),
+        regions: regions(state, fleet, sees),
         partial: partial.collect(),
         duplicates: duplicates.collect(),
     }
@@ -115,11 +118,13 @@ pub(crate) fn lineage(lineage: &Lineage) -> LineageStatus {
 }
 
 /// Regions that exist, and those that only their agents still speak of.
-fn regions(state: &State, agents: &[AgentStatus], sees: Sees<'_>) -> Vec<RegionStatus> {
+fn regions(state: &State, fleet: &FleetReport, sees: Sees<'_>) -> Vec<RegionStatus> {
+    let agents = &fleet.agents;
     #[derive(Default)]
     struct Region<'a> {
         agents: Vec<&'a AgentStatus>,
         gateways: Vec<GatewayView<'a>>,
+        responders: Vec<&'a ResponderStatus>,
     }
     let mut regions: BTreeMap<&Name, Region<'_>> = BTreeMap::new();
     for region in state.list(Kind::Region, None) {
@@ -131,10 +136,14 @@ fn regions(state: &State, agents: &[AgentStatus], sees: Sees<'_>) -> Vec<RegionS
     for view in gateways(agents) {
         regions.entry(&view.gateway.region).or_default().gateways.push(view);
     }
+    for responder in &fleet.responders {
+        regions.entry(&responder.region).or_default().responders.push(responder);
+    }
     let region = |(name, region): (&Name, Region<'_>)| RegionStatus {
         name: name.to_string(),
         agents: region.agents.into_iter().map(agent).collect(),
         gateways: region.gateways.iter().map(|view| gateway(state, view, sees)).collect(),
+        responders: region.responders.into_iter().map(responder).collect(),
     };
     regions.into_iter().map(region).collect()
 }
@@ -178,6 +187,28 @@ fn gateway(state: &State, view: &GatewayView<'_>, sees: Sees<'_>) -> answer::Gat
         scopes: scopes(&gateway.scopes),
         quarantined: gateway.scopes.iter().flat_map(|scope| quarantined(state, scope, sees)).collect(),
         quarantined_total: gateway.scopes.iter().map(|scope| scope.quarantined_total).sum(),
+    }
+}
+
+fn responder(responder: &ResponderStatus) -> answer::ResponderStatus {
+    let said = &responder.said;
+    let served = |served: &ZoneServed| ServedZone { zone: served.zone.clone(), serial: served.serial };
+    let failed =
+        |published: &Published| FailedHost { host: published.host.clone(), why: published.failed.clone() };
+    answer::ResponderStatus {
+        name: responder.name.clone(),
+        agent: responder.agent.clone(),
+        connected: responder.connected,
+        heard_ms_ago: responder.heard_ms_ago,
+        address: Some(said.address.clone()).filter(|address| !address.is_empty()),
+        zones: said.zones.iter().map(served).collect(),
+        zones_total: said.zones_total,
+        geo: Some(hex::encode(&said.geo)).filter(|digest| !digest.is_empty()),
+        missing_keys: said.missing_keys.clone(),
+        missing_keys_total: said.missing_keys_total,
+        failed: said.published.iter().map(failed).collect(),
+        failed_total: said.failed_total,
+        published_total: said.published_total,
     }
 }
 

@@ -4,7 +4,9 @@
 //! would count as served by all while one of them never heard of it. So each node remembers what it heard.
 
 mod facts;
+mod loads;
 mod memory;
+mod readiness;
 mod silence;
 
 use std::{
@@ -14,7 +16,7 @@ use std::{
 };
 
 use hanse_identity::KeyDigest;
-use hanse_link::{ReplicaMap, Replicas, SubscriberRecord, Subscribers};
+use hanse_link::{Replica, ReplicaMap, Replicas, SubscriberRecord, Subscribers};
 use hanse_process::{Shutdown, telemetry};
 use hanse_proto::{
     raft::{ControlNode, ReportsResponse},
@@ -23,10 +25,10 @@ use hanse_proto::{
 use hanse_raft::{PeerAnswer, PeerReports, RaftGroup};
 use hanse_state::{
     CommandBody, MintedToken, State,
-    port::{AgentStatus, BoxFuture, Facts, Fleet, FleetReport, Replicated},
+    port::{AgentStatus, BoxFuture, Facts, Fleet, FleetReport, Replicated, Standby},
     server_identity,
 };
-use hanse_topology::{Identity, LEASE, Role};
+use hanse_topology::{Identity, LEASE, Name, Role, ScopeId};
 use parking_lot::Mutex;
 use tracing::error;
 
@@ -36,6 +38,7 @@ use crate::{
     secrets::{Keys, Resealing},
 };
 use memory::{Memory, ago, key_of};
+use readiness::Known;
 use silence::{AgentKey, LastAnswers, Word};
 
 /// How often the other nodes are asked when no request asks them: a node that dies takes no more than this with it.
@@ -175,9 +178,10 @@ impl Fleet for GatheredFleet {
             let state = self.group.current();
             let lineage = state.lineage().map(lineage_of);
             let now = Instant::now();
-            let (mut agents, partial, duplicates) = {
+            let (mut agents, responders, partial, duplicates) = {
                 let memory = self.memory.lock();
-                (memory.recall(now, lineage.as_ref()), memory.partial(now), memory.duplicates(now))
+                let agents = memory.recall(now, lineage.as_ref());
+                (agents, memory.responders(now), memory.partial(now), memory.duplicates(now))
             };
             self.replicas.read(|replicas| mark_current(&mut agents, replicas));
             // A node that has just started has heard no agent yet, and the agents it had may not have found another node.
@@ -186,7 +190,24 @@ impl Fleet for GatheredFleet {
             }
             let ago = |at: &Instant| u64::try_from(now.duration_since(*at).as_millis()).unwrap_or(u64::MAX);
             let heard_ms_ago = self.heard.lock().iter().map(|(id, at)| (*id, ago(at))).collect();
-            FleetReport { agents, silent, partial, duplicates, nodes, heard_ms_ago }
+            FleetReport { agents, responders, silent, partial, duplicates, nodes, heard_ms_ago }
+        })
+    }
+
+    fn standbys(&self, plan: &Name) -> BoxFuture<'_, Vec<Standby>> {
+        let plan = plan.clone();
+        Box::pin(async move {
+            self.gather().await;
+            let state = self.group.current();
+            let lineage = state.lineage().map(lineage_of);
+            let now = Instant::now();
+            let newest = |scope: &ScopeId| {
+                self.replicas.read(|replicas| replicas.get(scope).map(Replica::last_change))
+            };
+            let memory = self.memory.lock();
+            let agents = memory.recall(now, lineage.as_ref());
+            let known = Known { agents: &agents, loads: memory.loads(), newest: &newest };
+            readiness::standbys(&state, &known, &plan, now)
         })
     }
 }
@@ -235,7 +256,15 @@ pub(crate) fn reports_of(
     now: Instant,
 ) -> ReportsResponse {
     let reporting = subscribers.into_iter().filter(|record| record.report.is_some());
-    let agents = reporting.map(|record| record.to_heard(now, None, &mut 0)).collect();
+    let agents = reporting.map(|record| {
+        let mut heard = record.to_heard(now, None, &mut 0);
+        // Every control node judges whether a region can carry more.
+        if let (Some(told), Some((said, _))) = (&mut heard.report, record.report) {
+            told.traffic = said.traffic;
+        }
+        heard
+    });
+    let agents = agents.collect();
     ReportsResponse { agents, facts: Some(facts) }
 }
 
@@ -248,7 +277,7 @@ mod tests {
         sync::{self, Report},
     };
     use hanse_state::port::{GatewayStatus, Quarantined, ScopeStatus};
-    use hanse_topology::{Lineage, Name, Position};
+    use hanse_topology::{Lineage, Position};
 
     use super::*;
 
@@ -311,7 +340,8 @@ mod tests {
         let name = |text| Name::new(text).unwrap();
         let said = Facts { unheard: vec!["g2".into()], unheard_total: 300, left_out: 12, ..Facts::default() };
         let unknown = [&nested::to_bytes(&said)[..], b"\xfa\x07\x03new"].concat();
-        let report = Report { facts: unknown.into(), below: vec![0].into(), ..Default::default() };
+        let traffic = Some(vec![8, 1].into());
+        let report = Report { facts: unknown.into(), below: vec![0].into(), traffic };
         let scope = "runtime/eu-west/production".parse().unwrap();
         let quarantine = Quarantine::of([sync::Quarantined { key: "plan/o/a".into(), ..Default::default() }]);
         let record = SubscriberRecord {

@@ -6,7 +6,8 @@ mod sealing;
 use std::{collections::BTreeMap, future::Future, pin::Pin};
 
 use hanse_management::{Problem, Revision};
-pub use hanse_proto::sync::{Facts, TrustStatus};
+pub use hanse_proto::sync::{Facts, Published, Responder, TrustStatus, ZoneServed};
+pub use hanse_steering::Standby;
 use hanse_topology::{Name, ScopeId};
 
 pub use self::sealing::{NoSecrets, SEAL_OUTDATED, Sealing, ToSeal};
@@ -122,6 +123,10 @@ pub struct NodeStatus {
 pub trait Fleet: Send + Sync + 'static {
     /// All agents known to any control node that answers within the deadline, and which ones did not answer.
     fn fleet(&self) -> BoxFuture<'_, FleetReport>;
+
+    /// What is known of each region of a FailoverPlan, the active one too, for [`readiness`](hanse_steering::readiness). Regions are in the
+    /// order of the plan. Empty: there is no such plan.
+    fn standbys(&self, plan: &Name) -> BoxFuture<'_, Vec<Standby>>;
 }
 
 /// What could be gathered of the fleet.
@@ -129,6 +134,8 @@ pub trait Fleet: Send + Sync + 'static {
 pub struct FleetReport {
     /// The agents, and the gateways behind them.
     pub agents: Vec<AgentStatus>,
+    /// The DNS responders behind them, each once.
+    pub responders: Vec<ResponderStatus>,
     /// Control nodes that did not answer and may hide agents and gateways: those may be missing from `agents`, or be there as another
     /// node last knew them. A node that is silent for longer than its agents' leases is not among them.
     pub silent: Vec<String>,
@@ -162,7 +169,7 @@ pub struct Duplicate {
     pub name: String,
     /// The region.
     pub region: Name,
-    /// `agent` or `gateway`.
+    /// `agent`, `gateway` or `dns`.
     pub role: &'static str,
     /// Milliseconds since both were last known to run.
     pub seen_ms_ago: u64,
@@ -251,6 +258,23 @@ pub struct GatewayStatus {
     pub facts: Facts,
     /// SHA-256 of the public key it joined with, as its agent says.
     pub key: Option<[u8; 32]>,
+}
+
+/// One DNS responder as its agent reported it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ResponderStatus {
+    /// Its name.
+    pub name: String,
+    /// Its region.
+    pub region: Name,
+    /// The agent that reported it last.
+    pub agent: String,
+    /// Whether it has a stream to its agent.
+    pub connected: bool,
+    /// Milliseconds since anything was heard from it, the way up included.
+    pub heard_ms_ago: u64,
+    /// What it says that it serves, and lacks.
+    pub said: Responder,
 }
 
 /// Where one subscriber stands in one scope.

@@ -414,7 +414,7 @@ fn summary(
 }
 
 /// The zones of a responder and their serials, as its facts have them.
-pub(crate) fn zones_served(summary: Option<&ScopeSummary>, most: usize) -> Vec<ZoneServed> {
-    let served = summary.into_iter().flat_map(|summary| &summary.served).take(most);
+pub(crate) fn zones_served(summary: Option<&ScopeSummary>) -> Vec<ZoneServed> {
+    let served = summary.into_iter().flat_map(|summary| &summary.served);
     served.map(|zone| ZoneServed { zone: zone.zone.clone(), serial: zone.serial }).collect()
 }

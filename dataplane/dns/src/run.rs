@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, sync::Arc};
 
 use hanse_dns_wire::cookie::Secret;
 use hanse_identity::{Credentials, LiveCredentials};
-use hanse_link::{EffectiveSource, LinkStatus, PROVEN_AFTER, report_of, serving};
+use hanse_link::{EffectiveSource, LinkStatus, PROVEN_AFTER, report_of, responder, serving};
 use hanse_node::{Consumer, JoinedNode, Shell};
 use hanse_process::{Shutdown, WallClock, raise_descriptor_limit};
 use hanse_proto::{
@@ -13,6 +13,7 @@ use hanse_proto::{
 };
 use hanse_runtime::FEATURES;
 use hanse_topology::ScopeId;
+use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 use tracing::info;
 
@@ -24,9 +25,6 @@ use crate::{
     sockets::{self, Pair},
     worker::{self, Worker},
 };
-
-/// Zones that a responder names in its facts: with their names they leave half of what a report may take.
-const MOST_NAMED: usize = 32;
 
 /// Runs a responder until the shutdown. Answers on threads of its own; everything else runs on the caller's runtime.
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
@@ -86,33 +84,41 @@ fn follow(
     geo: &GeoFile,
     node: &JoinedNode,
 ) -> Result<watch::Receiver<LinkStatus>, Error> {
-    let advertise = config.advertise.clone().unwrap_or_default();
     let (kept, geo) = (kept.clone(), geo.clone());
+    let own = ResponderFacts::default();
+    own.say(|said| said.address = config.advertise.clone().unwrap_or_default());
     let ready = node.shell.readiness.clone();
     let link = node.follow(Consumer {
         effective: EffectiveSource::Served(kept.effective.clone()),
-        report: Arc::new(move |facts| report(facts, &advertise, &kept, &geo, &ready.borrow())),
+        report: Arc::new(move |facts| {
+            report(facts, Responder { geo: geo.digest(), ..own.said() }, &kept, &ready.borrow())
+        }),
         report_on: None,
         relays: false,
     })?;
     Ok(link.status)
 }
 
+/// What the parts of a responder say of themselves, for its facts; its zones are the keeper's to say. Cloning shares it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ResponderFacts(Arc<Mutex<Responder>>);
+
+impl ResponderFacts {
+    /// Says something new. Lists are said whole: what there is no room for is left out when a report is made.
+    pub(crate) fn say(&self, change: impl FnOnce(&mut Responder)) {
+        change(&mut self.0.lock());
+    }
+
+    fn said(&self) -> Responder {
+        self.0.lock().clone()
+    }
+}
+
 /// What goes up, with the facts that every node states of itself.
-fn report(
-    facts: Facts,
-    advertise: &str,
-    kept: &KeeperHandle,
-    geo: &GeoFile,
-    ready: &Result<(), String>,
-) -> Report {
+fn report(facts: Facts, said: Responder, kept: &KeeperHandle, ready: &Result<(), String>) -> Report {
     let scopes: Vec<String> = kept.effective.borrow().keys().map(ToString::to_string).collect();
-    let responder = Responder {
-        address: advertise.to_owned(),
-        zones: keeper::zones_served(kept.summary.load().as_ref().as_ref(), MOST_NAMED),
-        geo: geo.digest(),
-        ..Responder::default()
-    };
+    let zones = keeper::zones_served(kept.summary.load().as_ref().as_ref());
+    let responder = responder(Responder { zones, ..said });
     let facts = Facts {
         features: FEATURES.iter().map(ToString::to_string).collect(),
         serving: nested::to_bytes(&serving(&scopes, (&[], &[]), ready)),

@@ -4,19 +4,22 @@ use bytes::Bytes;
 use hanse_identity::{LiveCredentials, LiveTrust, TrustAnchor};
 use hanse_proto::{
     nested,
-    sync::{Facts, Report, Serving, TrustStatus},
+    sync::{Facts, Report, Responder, Serving, TrustStatus},
 };
 use prost::Message as _;
 
 /// The most that a gateway says of what it serves: half of what a report of it may take. That is 4 URLs, and some 25 scopes.
 pub const MAX_SERVING_BYTES: usize = 2 << 10;
-/// The longest reason for not being ready: a line of text. It stands in a table.
+/// The most that a DNS responder says of its zones, keys and hosts: likewise half of a report.
+pub const MAX_RESPONDER_BYTES: usize = 2 << 10;
+/// The longest reason for not being ready, or for a host that is not published: a line of text. It stands in a table.
 const MAX_REASON_BYTES: usize = 256;
 
 /// What a process of any role says of itself; agents add to it.
-pub fn own_facts(trust: TrustStatus) -> Facts {
+pub fn own_facts(trust: TrustStatus, own: &LiveCredentials) -> Facts {
     Facts {
         trust: Some(trust),
+        certificate_expires: own.current().validity().end_unix_seconds(),
         release: env!("CARGO_PKG_VERSION").to_owned(),
         #[cfg(feature = "next")]
         mood: "curious".to_owned(),
@@ -57,6 +60,32 @@ pub fn serving(
     serving
 }
 
+/// What a DNS responder says of itself, for its facts: as much of its lists as there is room for, with the totals. `said` has the lists
+/// whole, and the total of the hosts that it publishes.
+pub fn responder(said: Responder) -> Responder {
+    let mut said = Responder {
+        zones_total: said.zones.len() as u64,
+        missing_keys_total: said.missing_keys.len() as u64,
+        failed_total: said.published.len() as u64,
+        ..said
+    };
+    for published in &mut said.published {
+        published.failed.truncate(published.failed.floor_char_boundary(MAX_REASON_BYTES));
+    }
+    // Half of the longest list goes, so a long list takes few turns.
+    while said.encoded_len() > MAX_RESPONDER_BYTES {
+        let Responder { zones, missing_keys, published, .. } = &mut said;
+        let half = |length: usize| length / 2;
+        match zones.len().max(missing_keys.len()).max(published.len()) {
+            0 => break, // an address, and a digest
+            most if most == zones.len() => zones.truncate(half(most)),
+            most if most == missing_keys.len() => missing_keys.truncate(half(most)),
+            most => published.truncate(half(most)),
+        }
+    }
+    said
+}
+
 /// What a process believes now, and the root that its certificate comes from.
 pub fn trust_status(trust: &LiveTrust, own: &LiveCredentials) -> TrustStatus {
     let key = |anchor: &TrustAnchor| anchor.spki_sha256().to_vec().into();
@@ -68,7 +97,37 @@ pub fn trust_status(trust: &LiveTrust, own: &LiveCredentials) -> TrustStatus {
 
 #[cfg(test)]
 mod tests {
+    use hanse_proto::sync::{Published, ZoneServed};
+
     use super::*;
+
+    #[test]
+    fn what_a_responder_says_is_bounded_and_counted() {
+        let zone = |at: u32| ZoneServed { zone: format!("zone-{at:03}"), serial: at };
+        let few =
+            Responder { zones: vec![zone(1)], missing_keys: vec!["to-bind".into()], ..Default::default() };
+        let said = responder(few.clone());
+        assert_eq!((&said.zones, &said.missing_keys), (&few.zones, &few.missing_keys));
+        assert_eq!((said.zones_total, said.missing_keys_total, said.failed_total), (1, 1, 0));
+        let failed =
+            |at: u64| Published {
+                host: format!("host-{at}"), failed: "ä".repeat(500), ..Default::default()
+            };
+        let many = Responder {
+            address: "a.example:53".into(),
+            zones: (0..512).map(zone).collect(),
+            missing_keys: (0..512).map(|at| format!("key-{at}")).collect(),
+            published: (0..512).map(failed).collect(),
+            published_total: 600,
+            ..Default::default()
+        };
+        let said = responder(many);
+        assert!(said.encoded_len() <= MAX_RESPONDER_BYTES, "{}", said.encoded_len());
+        assert!(!said.zones.is_empty() && !said.missing_keys.is_empty() && !said.published.is_empty());
+        assert_eq!(said.published[0].failed.len(), MAX_REASON_BYTES);
+        let totals = (said.zones_total, said.missing_keys_total, said.failed_total, said.published_total);
+        assert_eq!(totals, (512, 512, 512, 600));
+    }
 
     #[test]
     fn what_a_gateway_serves_is_bounded_and_counted() {

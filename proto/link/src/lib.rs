@@ -35,7 +35,9 @@ pub use bounds::{
     MAX_AGENT_MESSAGE_BYTES, MAX_CONSUMER_REPORT_BYTES, MAX_FACTS_BYTES, MAX_GATEWAY_MESSAGE_BYTES,
     MAX_REPORT_BYTES, MAX_REPORTED,
 };
-pub use facts::{MAX_SERVING_BYTES, own_facts, report_of, serving, trust_status};
+pub use facts::{
+    MAX_RESPONDER_BYTES, MAX_SERVING_BYTES, own_facts, report_of, responder, serving, trust_status,
+};
 pub use hanse_store::{KeyError, Store, StoreInUse, StoreKey, StoreOptions};
 pub use hanse_sync::{
     BootId, Boots, ContentRoot, Freshness, Heads, HeldHead, NoHeads, Quarantine, Replica, ReplicaMap,

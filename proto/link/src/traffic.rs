@@ -125,7 +125,7 @@ mod tests {
         assert_eq!(next(b""), Some(Bytes::new()), "first on a stream, also when there is none");
         assert_eq!((next(b""), next(b"one")), (None, Some("one".into())));
         assert_eq!((next(b"one"), next(b"")), (None, Some(Bytes::new())));
-        assert_eq!(if_news(None, &mut None), None, "to a control node");
+        assert_eq!(if_news(None, &mut None), None, "of one that has no traffic");
     }
 
     #[test]

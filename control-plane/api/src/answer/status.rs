@@ -121,6 +121,9 @@ pub struct RegionStatus {
     pub agents: Vec<AgentStatus>,
     /// Its gateways.
     pub gateways: Vec<GatewayStatus>,
+    /// Its DNS responders; absent when there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub responders: Vec<ResponderStatus>,
 }
 
 /// One agent.
@@ -159,6 +162,60 @@ pub struct GatewayStatus {
     pub quarantined: Vec<QuarantinedResource>,
     /// How many there are; the first 64 of each scope are named.
     pub quarantined_total: u64,
+}
+
+/// One DNS responder. Its lists have as many entries as fit into its report, and the totals count all.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ResponderStatus {
+    /// Its name.
+    pub name: String,
+    /// The agent that reported it last.
+    pub agent: String,
+    /// Whether it has a stream now.
+    pub connected: bool,
+    /// Milliseconds since something was heard from it.
+    pub heard_ms_ago: u64,
+    /// Where it answers, as it advertises; absent: it does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub address: Option<String>,
+    /// The zones that it answers for.
+    pub zones: Vec<ServedZone>,
+    /// How many there are.
+    pub zones_total: u64,
+    /// The SHA-256 of the file in which it looks up where clients are, 64 hexadecimal digits; absent: it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub geo: Option<String>,
+    /// TSIG keys that its zones name and its configuration lacks.
+    pub missing_keys: Vec<String>,
+    /// How many there are.
+    pub missing_keys_total: u64,
+    /// Hosts that it could not publish.
+    pub failed: Vec<FailedHost>,
+    /// How many there are.
+    pub failed_total: u64,
+    /// How many hosts it publishes, those included.
+    pub published_total: u64,
+}
+
+/// A zone that a responder answers for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ServedZone {
+    /// The DnsZone.
+    pub zone: String,
+    /// The serial of its SOA record.
+    pub serial: u32,
+}
+
+/// A host that a responder could not publish.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FailedHost {
+    /// The GlobalHost.
+    pub host: String,
+    /// Why the last attempt did not set its addresses.
+    pub why: String,
 }
 
 /// Where a subscriber stands in one scope.
@@ -224,7 +281,7 @@ pub struct DuplicateName {
     pub name: String,
     /// The region.
     pub region: String,
-    /// `agent` or `gateway`.
+    /// `agent`, `gateway` or `dns`.
     pub role: String,
     /// When both were last known to run.
     #[schema(format = DateTime)]

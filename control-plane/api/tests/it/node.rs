@@ -20,8 +20,8 @@ use hanse_state::{
     admission::Admitted,
     port::{
         AgentStatus, BoxFuture, Consistency, Duplicate, Facts, Fleet, FleetReport, GroupStatus, NodeStatus,
-        PartialReport, Projected, RecoveryWrapping, Replicated, RootCertificates, RootFacts, ScopeEffect,
-        Sealing, ToSeal,
+        PartialReport, Projected, RecoveryWrapping, Replicated, ResponderStatus, RootCertificates, RootFacts,
+        ScopeEffect, Sealing, Standby, ToSeal,
     },
     projection,
 };
@@ -45,6 +45,9 @@ pub(crate) struct SingleNode {
     /// Control nodes that do not answer.
     pub(crate) silent: Mutex<Vec<String>>,
     pub(crate) heard_ms_ago: Mutex<BTreeMap<u64, u64>>,
+    pub(crate) responders: Mutex<Vec<ResponderStatus>>,
+    /// What is known of the regions of failover plans.
+    pub(crate) standbys: Mutex<Vec<Standby>>,
     /// Members that do not answer.
     pub(crate) mute: Mutex<Vec<u64>>,
     pub(crate) partial: Mutex<Vec<PartialReport>>,
@@ -71,6 +74,8 @@ impl SingleNode {
             agents: Mutex::default(),
             silent: Mutex::default(),
             heard_ms_ago: Mutex::default(),
+            responders: Mutex::default(),
+            standbys: Mutex::default(),
             mute: Mutex::default(),
             partial: Mutex::default(),
             duplicates: Mutex::default(),
@@ -320,6 +325,7 @@ impl Fleet for SingleNode {
             nodes.retain(|id, _| !self.mute.lock().unwrap().contains(id));
             FleetReport {
                 agents,
+                responders: self.responders.lock().unwrap().clone(),
                 silent: self.silent.lock().unwrap().clone(),
                 partial: self.partial.lock().unwrap().clone(),
                 duplicates: self.duplicates.lock().unwrap().clone(),
@@ -327,6 +333,12 @@ impl Fleet for SingleNode {
                 heard_ms_ago: self.heard_ms_ago.lock().unwrap().clone(),
             }
         })
+    }
+
+    fn standbys(&self, plan: &Name) -> BoxFuture<'_, Vec<Standby>> {
+        let known = self.standbys.lock().unwrap();
+        let rows = known.iter().filter(|standby| standby.plan == *plan).cloned().collect();
+        Box::pin(std::future::ready(rows))
     }
 }
 

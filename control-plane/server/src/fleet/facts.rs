@@ -4,7 +4,7 @@
 use hanse_link::{MAX_CONSUMER_REPORT_BYTES, MAX_FACTS_BYTES, MAX_SERVING_BYTES};
 use hanse_proto::{
     nested,
-    sync::{GatewayKey, MintedToken, Report},
+    sync::{GatewayKey, MintedToken, Published, Report, Responder, ZoneServed},
 };
 use hanse_state::port::{Facts, TrustStatus};
 use hanse_topology::{Name, dialable};
@@ -20,16 +20,25 @@ const MAX_ENVIRONMENTS: usize = 4;
 const MAX_FEATURES: usize = 64;
 /// A release, and a feature's name: a few words.
 const MAX_WORD_BYTES: usize = 64;
-/// The SHA-256 of a key.
+/// Zones, keys and hosts that a responder may name, each: more than it has room for, which is 2 KiB.
+const MAX_SERVED: usize = 256;
+/// The name of a TSIG key, and a reason: a line of text.
+const MAX_TEXT_BYTES: usize = 256;
+/// The SHA-256 of a key, or of a file.
 const KEY_BYTES: usize = 32;
 
 /// What an agent says of itself. Facts that cannot be read, or take more than an agent may say, count as not said.
 pub(super) fn of_agent(report: &Report) -> Facts {
-    read(&report.facts, MAX_FACTS_BYTES)
+    Facts { responder: None, ..read(&report.facts, MAX_FACTS_BYTES) }
 }
 
 /// What a gateway says of itself: it speaks for no other.
 pub(super) fn of_gateway(report: Option<&Report>) -> Facts {
+    Facts { responder: None, ..of_responder(report) }
+}
+
+/// What a DNS responder says of itself: what a gateway does, and what it serves.
+pub(super) fn of_responder(report: Option<&Report>) -> Facts {
     let facts = report.map(|report| read(&report.facts, MAX_CONSUMER_REPORT_BYTES)).unwrap_or_default();
     let (unheard, revoked_gateways, minted_tokens) = (Vec::new(), Vec::new(), Vec::new());
     Facts {
@@ -72,12 +81,27 @@ pub(super) fn bounded(mut facts: Facts) -> Facts {
     if facts.serving.len() > MAX_SERVING_BYTES {
         facts.serving.clear();
     }
-    // No row is a DNS responder's: what others say in its place is not kept.
-    facts.responder = None;
+    facts.responder.iter_mut().for_each(bound_responder);
     #[cfg(feature = "next")]
     facts.mood.truncate(facts.mood.floor_char_boundary(MAX_WORD_BYTES));
     facts.trust.iter_mut().for_each(bound_trust);
     facts
+}
+
+/// What a responder says, with what stands in tables.
+fn bound_responder(said: &mut Responder) {
+    let is_text = |text: &String| !text.is_empty() && text.len() <= MAX_TEXT_BYTES;
+    keep(&mut said.zones, MAX_SERVED, |zone: &ZoneServed| Name::new(&zone.zone).is_ok());
+    keep(&mut said.missing_keys, MAX_SERVED, is_text);
+    keep(&mut said.published, MAX_SERVED, |published: &Published| {
+        Name::new(&published.host).is_ok() && is_text(&published.failed)
+    });
+    if dialable(&said.address).is_none() {
+        said.address = String::new();
+    }
+    if said.geo.len() != KEY_BYTES {
+        said.geo.clear();
+    }
 }
 
 /// Keeps the first entries that are sound, and no room for others: facts are remembered for an hour.
@@ -96,8 +120,6 @@ fn bound_trust(trust: &mut TrustStatus) {
 
 #[cfg(test)]
 mod tests {
-    use hanse_proto::sync::Responder;
-
     use super::*;
 
     fn said(facts: &Facts) -> Report {
@@ -185,5 +207,40 @@ mod tests {
         let of_agent = of_agent(&said(&facts));
         assert_eq!((&*of_agent.address, of_agent.authority_expires), ("a.example:7443", 9));
         assert_eq!(of_agent.responder, None, "neither an agent nor a gateway is a responder");
+        let of_responder = of_responder(Some(&said(&facts)));
+        assert_eq!(of_responder, Facts { responder: Some(Responder::default()), ..of_itself });
+    }
+
+    #[test]
+    fn what_a_responder_says_is_bounded() {
+        let zone = |zone: &str| ZoneServed { zone: zone.into(), serial: 7 };
+        let failed = |host: &str, why: &str| Published {
+            host: host.into(),
+            failed: why.into(),
+            ..Published::default()
+        };
+        let responder = Responder {
+            address: "0.0.0.0:53".into(),
+            zones: vec![zone("no name"), zone("gslb"), zone("")],
+            geo: vec![1; 31].into(),
+            missing_keys: vec![String::new(), "k".repeat(257), "to-bind".into()],
+            published: vec![failed("orders", "refused"), failed("a b", "refused"), failed("pets", "")],
+            ..Responder::default()
+        };
+        let facts = Facts { responder: Some(responder), ..Facts::default() };
+        let kept = Responder {
+            zones: vec![zone("gslb")],
+            missing_keys: vec!["to-bind".into()],
+            published: vec![failed("orders", "refused")],
+            ..Responder::default()
+        };
+        assert_eq!(of_responder(Some(&said(&facts))).responder, Some(kept));
+        // A thousand empty entries fit into a report.
+        let empty = Responder { zones: vec![ZoneServed::default(); 1_000], ..Responder::default() };
+        let kept = of_responder(Some(&said(&Facts { responder: Some(empty), ..Facts::default() }))).responder;
+        assert_eq!(kept, Some(Responder::default()));
+        let many = Responder { missing_keys: vec!["k".into(); 1_000], ..Responder::default() };
+        let kept = of_responder(Some(&said(&Facts { responder: Some(many), ..Facts::default() }))).responder;
+        assert_eq!(kept.unwrap().missing_keys.len(), MAX_SERVED);
     }
 }

@@ -13,11 +13,14 @@ use hanse_proto::{
 };
 use hanse_state::{
     MintedToken,
-    port::{AgentStatus, Duplicate, Facts, GatewayStatus, PartialReport, Quarantined, ScopeStatus},
+    port::{
+        AgentStatus, Duplicate, Facts, GatewayStatus, PartialReport, Quarantined, ResponderStatus,
+        ScopeStatus,
+    },
 };
 use hanse_topology::{Identity, Lineage, LineageOrder, Name, Position, Role};
 
-use super::{facts, silence::AgentKey};
+use super::{facts, loads::Loads, silence::AgentKey};
 use crate::reconcile::HeardAgent;
 
 /// How long one that is not heard any more stays listed, so that people see what is missing.
@@ -35,6 +38,9 @@ const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
 pub(crate) struct Memory {
     agents: BTreeMap<AgentKey, Remembered<Agent>>,
     gateways: BTreeMap<AgentKey, Remembered<Gateway>>,
+    /// DNS responders are known as gateways are.
+    responders: BTreeMap<AgentKey, Remembered<Gateway>>,
+    loads: Loads,
 }
 
 /// What was heard last of one.
@@ -102,6 +108,9 @@ impl Memory {
             let Some(key) = key_of(&heard, Role::Agent) else { continue };
             let report = heard.report.clone().unwrap_or_default();
             let at = ago(now, heard.heard_ms_ago);
+            if let Some(traffic) = &report.traffic {
+                self.loads.learn(&key, traffic, ago(now, heard.reported_ms_ago));
+            }
             let facts = facts::of_agent(&report);
             let known = self.agents.get(&key).map(|known| &known.what);
             let same = known.filter(|known| known.facts.address == facts.address);
@@ -112,49 +121,39 @@ impl Memory {
             for row in nested::of_row("report.below", &report.below).map_while(Result::ok).take(MAX_REPORTED)
             {
                 let Ok(below) = nested::read::<Heard>("heard", row) else { continue };
-                // An agent speaks for gateways of its own region only, and what is no name is no gateway's.
-                let Some(key) = key_of(&below, Role::Gateway).filter(|(of, _)| of == region) else {
-                    continue;
-                };
+                // An agent speaks for its own region only, and what is no name is nobody's.
+                let role = if key_of(&below, Role::Dns).is_some() { Role::Dns } else { Role::Gateway };
+                let Some(key) = key_of(&below, role).filter(|(of, _)| of == region) else { continue };
+                let is_responder = role == Role::Dns;
+                let facts = if is_responder { facts::of_responder } else { facts::of_gateway };
                 let scopes = scopes_of(&below.acks);
                 let gateway = Gateway {
                     agent: agent.clone(),
                     bytes: row.len() + ENTRY_BYTES + scopes.len() * size_of::<HeardScope>(),
                     scopes,
-                    facts: facts::of_gateway(below.report.as_ref()),
+                    facts: facts(below.report.as_ref()),
                     key: below.key[..].try_into().ok(),
                 };
                 // What the agent said has aged since it said it.
                 let at = ago(now, below.heard_ms_ago.saturating_add(heard.reported_ms_ago));
                 let connected = below.connected && heard.connected;
-                newer(&mut self.gateways, key, at, connected, &below.boot_id, gateway);
+                let known = if is_responder { &mut self.responders } else { &mut self.gateways };
+                newer(known, key, at, connected, &below.boot_id, gateway);
             }
             heard_of.insert(key);
         }
-        heard_of.iter().for_each(|(region, agent)| self.bound_gateways_of(region, agent));
+        for known in [&mut self.gateways, &mut self.responders] {
+            heard_of.iter().for_each(|(region, agent)| bound_those_of(known, region, agent));
+            known.retain(|_, heard| now.saturating_duration_since(heard.at) < KEEP);
+        }
         self.agents.retain(|_, heard| now.saturating_duration_since(heard.at) < KEEP);
-        self.gateways.retain(|_, heard| now.saturating_duration_since(heard.at) < KEEP);
+        let agents = &self.agents;
+        self.loads.retain(|agent| agents.contains_key(agent));
     }
 
-    /// Forgets those of an agent's gateways that were heard longest ago, where there is too much of them.
-    fn bound_gateways_of(&mut self, region: &Name, agent: &str) {
-        let of_agent = |((its_region, _), heard): &(&AgentKey, &Remembered<Gateway>)| {
-            its_region == region && heard.what.agent == agent
-        };
-        let all = || self.gateways.iter().filter(of_agent);
-        let mut bytes: usize = all().map(|(_, heard)| heard.what.bytes).sum();
-        if bytes <= BYTES_PER_AGENT {
-            return;
-        }
-        let mut by_age: Vec<_> =
-            all().map(|(key, heard)| (heard.at, heard.what.bytes, key.clone())).collect();
-        by_age.sort_unstable_by(|one, other| other.cmp(one));
-        while bytes > BYTES_PER_AGENT
-            && let Some((_, size, key)) = by_age.pop()
-        {
-            bytes -= size;
-            self.gateways.remove(&key);
-        }
+    /// What agents said of their traffic.
+    pub(super) fn loads(&self) -> &Loads {
+        &self.loads
     }
 
     /// The names that two processes have at once.
@@ -166,7 +165,8 @@ impl Memory {
             let (name, region) = (name.clone(), region.clone());
             Some(Duplicate { name, region, role, seen_ms_ago: ms_since(seen, now) })
         };
-        agents.chain(gateways).filter_map(duplicate).collect()
+        let responders = self.responders.iter().map(|(key, heard)| ("dns", key, &heard.boots));
+        agents.chain(gateways).chain(responders).filter_map(duplicate).collect()
     }
 
     /// The agents that have more gateways than their report names.
@@ -219,6 +219,19 @@ impl Memory {
             .collect()
     }
 
+    /// Every responder, ordered by region and name, with ages as of `now`.
+    pub(super) fn responders(&self, now: Instant) -> Vec<ResponderStatus> {
+        let responder = |((region, name), heard): (&AgentKey, &Remembered<Gateway>)| ResponderStatus {
+            name: name.clone(),
+            region: region.clone(),
+            agent: heard.what.agent.clone(),
+            connected: still_connected(heard, now),
+            heard_ms_ago: ms_since(heard.at, now),
+            said: heard.what.facts.responder.clone().unwrap_or_default(),
+        };
+        self.responders.iter().map(responder).collect()
+    }
+
     /// The agents that are remembered, with ages as of `now`.
     pub(crate) fn heard_agents(&self, now: Instant) -> BTreeMap<Identity, HeardAgent> {
         let heard = |((region, name), heard): (&AgentKey, &Remembered<Agent>)| {
@@ -256,6 +269,26 @@ impl Memory {
             .chain(revoked.filter(|of| of.name == gateway).filter_map(|of| of.key[..].try_into().ok()))
             .collect();
         keys.into_iter().collect()
+    }
+}
+
+/// Forgets those of an agent's gateways, or of its responders, that were heard longest ago, where there is too much of them.
+fn bound_those_of(known: &mut BTreeMap<AgentKey, Remembered<Gateway>>, region: &Name, agent: &str) {
+    let of_agent = |((its_region, _), heard): &(&AgentKey, &Remembered<Gateway>)| {
+        its_region == region && heard.what.agent == agent
+    };
+    let all = || known.iter().filter(of_agent);
+    let mut bytes: usize = all().map(|(_, heard)| heard.what.bytes).sum();
+    if bytes <= BYTES_PER_AGENT {
+        return;
+    }
+    let mut by_age: Vec<_> = all().map(|(key, heard)| (heard.at, heard.what.bytes, key.clone())).collect();
+    by_age.sort_unstable_by(|one, other| other.cmp(one));
+    while bytes > BYTES_PER_AGENT
+        && let Some((_, size, key)) = by_age.pop()
+    {
+        bytes -= size;
+        known.remove(&key);
     }
 }
 

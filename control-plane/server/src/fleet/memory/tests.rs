@@ -313,3 +313,61 @@ fn an_address_counts_since_it_is_said_and_no_other() {
     memory.learn([says("b.example:1", 0)], at(80));
     assert_eq!(said(&memory, at(81)), ("b.example:1".into(), 1, 1));
 }
+
+#[test]
+fn responders_are_known_by_their_agents_and_are_no_gateways() {
+    let now = Instant::now() + KEEP;
+    let said = sync::Responder {
+        address: "192.0.2.53:53".into(),
+        zones: vec![sync::ZoneServed { zone: "gslb".into(), serial: 41 }],
+        zones_total: 1,
+        ..sync::Responder::default()
+    };
+    let facts = Facts { responder: Some(said.clone()), ..Facts::default() };
+    let named = |identity: &str| Heard {
+        identity: identity.to_owned(),
+        heard_ms_ago: 200,
+        connected: true,
+        report: Some(hanse_link::report_of(&facts, Bytes::new())),
+        ..Heard::default()
+    };
+    let below = vec![
+        named("dns-1.dns.eu-west.hanse.internal"),
+        named("dns-2.dns.us-east.hanse.internal"),
+        named("g1.gateway.eu-west.hanse.internal"),
+    ];
+    let mut memory = Memory::default();
+    memory.learn([agent(100, true, below)], now);
+    let status = ResponderStatus {
+        name: "dns-1".into(),
+        region: Name::new("eu-west").unwrap(),
+        agent: "agent-1".into(),
+        connected: true,
+        heard_ms_ago: 200,
+        said,
+    };
+    assert_eq!(memory.responders(now), [status]);
+    let gateways = &memory.recall(now, None)[0].gateways;
+    assert_eq!((gateways.len(), &*gateways[0].name), (1, "g1"));
+    assert_eq!(gateways[0].facts.responder, None, "a gateway is no responder");
+    memory.learn([], now + KEEP);
+    assert!(memory.responders(now + KEEP).is_empty());
+}
+
+#[test]
+fn what_agents_say_of_their_traffic_is_kept_as_long_as_they_are() {
+    let now = Instant::now() + KEEP;
+    let row = sync::TrafficRow { environment: "production".into(), host: "*".into(), requests: 50 };
+    let traffic = nested::to_bytes(&sync::Traffic { rows: vec![row] });
+    let mut busy = agent(100, true, Vec::new());
+    busy.report = busy.report.map(|report| Report { traffic: Some(traffic), ..report });
+    let mut memory = Memory::default();
+    memory.learn([busy], now);
+    let load = |memory: &Memory, now| {
+        let eu = [Name::new("eu-west").unwrap()];
+        memory.loads().greatest(now, &eu, |_, _| true).map(|load| load.value)
+    };
+    assert_eq!(load(&memory, now), Some(5));
+    memory.learn([], now + KEEP);
+    assert_eq!(load(&memory, now + KEEP), None);
+}
