@@ -92,7 +92,8 @@ pub async fn run_observed(
         gateways.watch_directory(clock, shutdown)
     });
     let subscribers = Subscribers::new();
-    let link = follow(&node, &gateways, &subscribers)?;
+    let own = Own::new(subscribers.clone(), gateways.clone());
+    let link = follow(&node, &gateways, &subscribers, &own, &authority)?;
     shell.ready_by(link.status.clone(), readiness);
 
     let (replicas, origins) = (node.replicas.clone(), node.origins.clone());
@@ -117,7 +118,6 @@ pub async fn run_observed(
         MAX_GATEWAY_MESSAGE_BYTES,
         shutdown.clone(),
     );
-    let own = Own::new(subscribers, gateways.clone());
     let (neighbours, region) = neighbours(&node, &config.region, &own, local, link.freshness);
     // Mostly nothing measures.
     let _ = observer.send(Observed { replicas: node.replicas.clone(), region: RegionWatcher::new(region) });
@@ -159,8 +159,10 @@ fn follow(
     node: &JoinedNode,
     gateways: &Arc<Gateways>,
     subscribers: &Subscribers,
+    own: &Own,
+    authority: &LiveAuthority,
 ) -> Result<SubscriberHandle, Error> {
-    let report = reports(node, gateways, subscribers);
+    let report = reports(node, gateways, subscribers, own, authority);
     let report_on = Some(subscribers.changed());
     let consumer = Consumer { effective: EffectiveSource::Immediate, report, report_on, relays: true };
     Ok(node.follow(consumer)?)
@@ -169,15 +171,25 @@ fn follow(
 /// Makes a report from the facts that every node states of itself.
 type Reports = Arc<dyn Fn(Facts) -> Report + Send + Sync>;
 
-/// What the agent reports of itself and its gateways.
-fn reports(node: &JoinedNode, gateways: &Arc<Gateways>, subscribers: &Subscribers) -> Reports {
+/// What the agent reports of itself and its gateways, with their requests.
+fn reports(
+    node: &JoinedNode,
+    gateways: &Arc<Gateways>,
+    subscribers: &Subscribers,
+    own: &Own,
+    authority: &LiveAuthority,
+) -> Reports {
     let (gateways, subscribers, trust) = (gateways.clone(), subscribers.clone(), node.trust.clone());
+    let (own, authority) = (own.clone(), authority.clone());
     #[cfg(test)]
-    let own = node.credentials.identity();
+    let identity = node.credentials.identity();
     Arc::new(move |facts: Facts| {
         #[cfg(test)]
-        tests::fault(&own);
-        gateways.report(&subscribers.snapshot(), Instant::now(), &trust, facts)
+        tests::fault(&identity);
+        let authority_expires = authority.current().validity().end_unix_seconds();
+        let facts = Facts { authority_expires, ..facts };
+        let report = gateways.report(&subscribers.snapshot(), Instant::now(), &trust, facts);
+        Report { traffic: Some(own.traffic()), ..report }
     })
 }
 

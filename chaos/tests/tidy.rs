@@ -56,6 +56,7 @@ const EDGES: [(&str, &[&str]); 22] = [
             "hanse-proto",
             "hanse-management",
             "hanse-sync",
+            "hanse-steering",
             "hanse-identity",
             "hanse-process",
             "hanse-link",

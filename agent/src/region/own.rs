@@ -36,7 +36,12 @@ impl Own {
 
     /// What relays are told.
     pub(crate) fn report(&self, now: Instant) -> Report {
-        report(&self.records(), now, self.traffic.lock().clone())
+        report(&self.records(), now, self.traffic())
+    }
+
+    /// The sum of the gateways' requests, a Traffic.
+    pub(crate) fn traffic(&self) -> Bytes {
+        self.traffic.lock().clone()
     }
 
     /// Sums what the gateways said of their traffic last.

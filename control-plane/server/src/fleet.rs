@@ -4,7 +4,9 @@
 //! would count as served by all while one of them never heard of it. So each node remembers what it heard.
 
 mod facts;
+mod loads;
 mod memory;
+mod readiness;
 mod silence;
 
 use std::{
@@ -14,7 +16,7 @@ use std::{
 };
 
 use hanse_identity::KeyDigest;
-use hanse_link::{ReplicaMap, Replicas, SubscriberRecord, Subscribers};
+use hanse_link::{Replica, ReplicaMap, Replicas, SubscriberRecord, Subscribers};
 use hanse_process::{Shutdown, telemetry};
 use hanse_proto::{
     raft::{ControlNode, ReportsResponse},
@@ -23,10 +25,10 @@ use hanse_proto::{
 use hanse_raft::{PeerAnswer, PeerReports, RaftGroup};
 use hanse_state::{
     CommandBody, MintedToken, State,
-    port::{AgentStatus, BoxFuture, Facts, Fleet, FleetReport, Replicated},
+    port::{AgentStatus, BoxFuture, Facts, Fleet, FleetReport, Replicated, Standby},
     server_identity,
 };
-use hanse_topology::{Identity, LEASE, Role};
+use hanse_topology::{Identity, LEASE, Name, Role, ScopeId};
 use parking_lot::Mutex;
 use tracing::error;
 
@@ -36,6 +38,7 @@ use crate::{
     secrets::{Keys, Resealing},
 };
 use memory::{Memory, ago, key_of};
+use readiness::Known;
 use silence::{AgentKey, LastAnswers, Word};
 
 /// How often the other nodes are asked when no request asks them: a node that dies takes no more than this with it.
@@ -189,6 +192,23 @@ impl Fleet for GatheredFleet {
             FleetReport { agents, silent, partial, duplicates, nodes, heard_ms_ago }
         })
     }
+
+    fn standbys(&self, plan: &Name) -> BoxFuture<'_, Vec<Standby>> {
+        let plan = plan.clone();
+        Box::pin(async move {
+            self.gather().await;
+            let state = self.group.current();
+            let lineage = state.lineage().map(lineage_of);
+            let now = Instant::now();
+            let newest = |scope: &ScopeId| {
+                self.replicas.read(|replicas| replicas.get(scope).map(Replica::last_change))
+            };
+            let memory = self.memory.lock();
+            let agents = memory.recall(now, lineage.as_ref());
+            let known = Known { agents: &agents, loads: memory.loads(), newest: &newest };
+            readiness::standbys(&state, &known, &plan, now)
+        })
+    }
 }
 
 /// Says of what gateways cannot use whether it is what is published now: a gateway may be behind, or there is a newer one.
@@ -235,7 +255,15 @@ pub(crate) fn reports_of(
     now: Instant,
 ) -> ReportsResponse {
     let reporting = subscribers.into_iter().filter(|record| record.report.is_some());
-    let agents = reporting.map(|record| record.to_heard(now, None, &mut 0)).collect();
+    let agents = reporting.map(|record| {
+        let mut heard = record.to_heard(now, None, &mut 0);
+        // Every control node judges whether a region can carry more.
+        if let (Some(told), Some((said, _))) = (&mut heard.report, record.report) {
+            told.traffic = said.traffic;
+        }
+        heard
+    });
+    let agents = agents.collect();
     ReportsResponse { agents, facts: Some(facts) }
 }
 
@@ -248,7 +276,7 @@ mod tests {
         sync::{self, Report},
     };
     use hanse_state::port::{GatewayStatus, Quarantined, ScopeStatus};
-    use hanse_topology::{Lineage, Name, Position};
+    use hanse_topology::{Lineage, Position};
 
     use super::*;
 

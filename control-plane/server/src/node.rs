@@ -244,7 +244,7 @@ async fn take_part(
         move || Facts {
             version: Version::KNOWN.number(),
             newest_key: keys.newest(&replicated.current()),
-            ..own_facts(trust_status(&trust, &live))
+            ..own_facts(trust_status(&trust, &live), &live)
         }
     });
     let subscribers = Subscribers::new();

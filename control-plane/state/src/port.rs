@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, future::Future, pin::Pin};
 
 use hanse_management::{Problem, Revision};
 pub use hanse_proto::sync::{Facts, TrustStatus};
+pub use hanse_steering::Standby;
 use hanse_topology::{Name, ScopeId};
 
 pub use self::sealing::{NoSecrets, SEAL_OUTDATED, Sealing, ToSeal};
@@ -122,6 +123,10 @@ pub struct NodeStatus {
 pub trait Fleet: Send + Sync + 'static {
     /// All agents known to any control node that answers within the deadline, and which ones did not answer.
     fn fleet(&self) -> BoxFuture<'_, FleetReport>;
+
+    /// What is known of each region of a FailoverPlan, the active one too, for [`readiness`](hanse_steering::readiness). Regions are in the
+    /// order of the plan. Empty: there is no such plan.
+    fn standbys(&self, plan: &Name) -> BoxFuture<'_, Vec<Standby>>;
 }
 
 /// What could be gathered of the fleet.

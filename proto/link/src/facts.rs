@@ -14,9 +14,10 @@ pub const MAX_SERVING_BYTES: usize = 2 << 10;
 const MAX_REASON_BYTES: usize = 256;
 
 /// What a process of any role says of itself; agents add to it.
-pub fn own_facts(trust: TrustStatus) -> Facts {
+pub fn own_facts(trust: TrustStatus, own: &LiveCredentials) -> Facts {
     Facts {
         trust: Some(trust),
+        certificate_expires: own.current().validity().end_unix_seconds(),
         release: env!("CARGO_PKG_VERSION").to_owned(),
         #[cfg(feature = "next")]
         mood: "curious".to_owned(),

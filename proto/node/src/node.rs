@@ -150,8 +150,8 @@ impl JoinedNode {
             wanted: config.wanted.clone(),
             service: Service::default(),
         };
-        let (believed, report_of) = (roots.clone(), consumer.report);
-        let report = move || report_of(own_facts(believed.status()));
+        let (believed, shown, report_of) = (roots.clone(), credentials.clone(), consumer.report);
+        let report = move || report_of(own_facts(believed.status(), &shown));
         let (task, handle) =
             SubscriberTask::new(options, self.replicas.clone(), consumer.effective, Some(Arc::new(report)));
         let mut task = task

@@ -21,7 +21,7 @@ use hanse_state::{
     port::{
         AgentStatus, BoxFuture, Consistency, Duplicate, Facts, Fleet, FleetReport, GroupStatus, NodeStatus,
         PartialReport, Projected, RecoveryWrapping, Replicated, RootCertificates, RootFacts, ScopeEffect,
-        Sealing, ToSeal,
+        Sealing, Standby, ToSeal,
     },
     projection,
 };
@@ -45,6 +45,8 @@ pub(crate) struct SingleNode {
     /// Control nodes that do not answer.
     pub(crate) silent: Mutex<Vec<String>>,
     pub(crate) heard_ms_ago: Mutex<BTreeMap<u64, u64>>,
+    /// What is known of the regions of failover plans.
+    pub(crate) standbys: Mutex<Vec<Standby>>,
     /// Members that do not answer.
     pub(crate) mute: Mutex<Vec<u64>>,
     pub(crate) partial: Mutex<Vec<PartialReport>>,
@@ -71,6 +73,7 @@ impl SingleNode {
             agents: Mutex::default(),
             silent: Mutex::default(),
             heard_ms_ago: Mutex::default(),
+            standbys: Mutex::default(),
             mute: Mutex::default(),
             partial: Mutex::default(),
             duplicates: Mutex::default(),
@@ -327,6 +330,12 @@ impl Fleet for SingleNode {
                 heard_ms_ago: self.heard_ms_ago.lock().unwrap().clone(),
             }
         })
+    }
+
+    fn standbys(&self, plan: &Name) -> BoxFuture<'_, Vec<Standby>> {
+        let known = self.standbys.lock().unwrap();
+        let rows = known.iter().filter(|standby| standby.plan == *plan).cloned().collect();
+        Box::pin(std::future::ready(rows))
     }
 }
 

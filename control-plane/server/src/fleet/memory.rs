@@ -17,7 +17,7 @@ use hanse_state::{
 };
 use hanse_topology::{Identity, Lineage, LineageOrder, Name, Position, Role};
 
-use super::{facts, silence::AgentKey};
+use super::{facts, loads::Loads, silence::AgentKey};
 use crate::reconcile::HeardAgent;
 
 /// How long one that is not heard any more stays listed, so that people see what is missing.
@@ -35,6 +35,7 @@ const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
 pub(crate) struct Memory {
     agents: BTreeMap<AgentKey, Remembered<Agent>>,
     gateways: BTreeMap<AgentKey, Remembered<Gateway>>,
+    loads: Loads,
 }
 
 /// What was heard last of one.
@@ -102,6 +103,9 @@ impl Memory {
             let Some(key) = key_of(&heard, Role::Agent) else { continue };
             let report = heard.report.clone().unwrap_or_default();
             let at = ago(now, heard.heard_ms_ago);
+            if let Some(traffic) = &report.traffic {
+                self.loads.learn(&key, traffic, ago(now, heard.reported_ms_ago));
+            }
             let facts = facts::of_agent(&report);
             let known = self.agents.get(&key).map(|known| &known.what);
             let same = known.filter(|known| known.facts.address == facts.address);
@@ -134,6 +138,13 @@ impl Memory {
         heard_of.iter().for_each(|(region, agent)| self.bound_gateways_of(region, agent));
         self.agents.retain(|_, heard| now.saturating_duration_since(heard.at) < KEEP);
         self.gateways.retain(|_, heard| now.saturating_duration_since(heard.at) < KEEP);
+        let agents = &self.agents;
+        self.loads.retain(|agent| agents.contains_key(agent));
+    }
+
+    /// What agents said of their traffic.
+    pub(super) fn loads(&self) -> &Loads {
+        &self.loads
     }
 
     /// Forgets those of an agent's gateways that were heard longest ago, where there is too much of them.

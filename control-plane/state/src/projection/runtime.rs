@@ -368,6 +368,19 @@ fn bound<'s>(
     if let Spec::ApiRevision(spec) = &bound.spec { Some((&bound.key, spec)) } else { None }
 }
 
+/// The host patterns of what a Binding serves in `region`, and the keys of its Route and its Upstream there.
+pub(super) fn made_by<'s>(
+    state: &'s State,
+    of: &'s Resource,
+    region: &Name,
+) -> Option<(&'s [String], Vec<String>)> {
+    let (key, revision) = bound(state, of, region)?;
+    let route = Unit::of(of.key.clone());
+    let units = [Some(route), upstream_of(binding(state, &of.key)?, key, revision)];
+    let keys = units.iter().flatten().map(|unit| Runtime.key(unit)).collect();
+    Some((&revision.spec.hosts, keys))
+}
+
 /// Where requests go: the Binding's own Upstream, else the one that `revision` embeds.
 fn upstream_of(
     binding: &BindingSpec,

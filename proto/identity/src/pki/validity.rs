@@ -1,6 +1,6 @@
 //! When a certificate is valid.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use x509_parser::parse_x509_certificate;
 
@@ -33,6 +33,11 @@ impl Validity {
             not_before: validity.not_before.to_datetime().into(),
             not_after: validity.not_after.to_datetime().into(),
         })
+    }
+
+    /// Its end, in Unix seconds.
+    pub fn end_unix_seconds(&self) -> u64 {
+        self.not_after.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
     }
 
     /// How long it is.

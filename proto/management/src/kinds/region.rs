@@ -55,11 +55,6 @@ impl ManagementKind for RegionSpec {
         vec![("RegionSpec", "capacity", Bound::Number(1, MAX_CAPACITY))]
     }
 
-    fn warnings(&self) -> Vec<(&'static str, String)> {
-        let unread = || ("capacity", "no rule of this version looks at it".to_owned());
-        self.capacity.map(|_| unread()).into_iter().collect()
-    }
-
     fn check(&self, name: &Name) -> Verdict {
         if name.as_str() == CONTROL {
             return Err(Problem::new(
