@@ -48,7 +48,7 @@ const EDGES: [(&str, &[&str]); 22] = [
             "hanse-state",
         ],
     ),
-    ("hanse-api", &["hanse-topology", "hanse-management", "hanse-state"]),
+    ("hanse-api", &["hanse-topology", "hanse-management", "hanse-steering", "hanse-state"]),
     (
         "hanse-server",
         &[

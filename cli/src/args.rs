@@ -5,6 +5,7 @@ mod audit;
 mod client;
 mod dev;
 mod dump;
+mod failover;
 mod federation;
 mod flags;
 mod get;
@@ -24,6 +25,10 @@ pub(crate) use audit::{AuditArgs, AuditCommand};
 pub(crate) use client::{ApplyArgs, DeleteArgs, DescribeArgs, DiffArgs, RevisionArg, WaitArgs};
 pub(crate) use dev::{DevAction, DevAddition, DevArgs};
 pub(crate) use dump::DumpArgs;
+pub(crate) use failover::{
+    DecisionFlags, FailbackArgs, FailoverArgs, FailoverCommand, FreezeArgs, RegionArgs, RegionCommand,
+    ShiftFlags,
+};
 pub(crate) use federation::{MemberArgs, MemberCommand, RootArgs, RootCommand, UpgradeArgs, UpgradeCommand};
 #[cfg(test)]
 pub(crate) use flags::{ChangeFlags, OrganizationFlag};
@@ -124,6 +129,12 @@ pub(crate) enum Command {
     Status(GetStatusArgs),
     /// Wait until every gateway serves a revision.
     Wait(WaitArgs),
+    /// Lead the clients of a FailoverPlan to another region, freeze it, or show its readiness and history.
+    Failover(FailoverArgs),
+    /// Lead the clients of a FailoverPlan back to its active region.
+    Failback(FailbackArgs),
+    /// Drain a region, or end that.
+    Region(RegionArgs),
     /// Show who takes part, and refuse or readmit one by name.
     Member(MemberArgs),
     /// Show the roots of trust, and have one take another's place.

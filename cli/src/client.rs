@@ -18,14 +18,16 @@ pub(crate) use watch::{Said, Watch};
 use anyhow::Context as _;
 use bytes::Bytes;
 use hanse_api::answer::{
-    Applied, ApplyRequest, Audit, AuditDropped, AuditLink, Convergence, Deleted, DropAudit, FederationKey,
-    FederationKeyRotated, FinalizeRequest, Finalized, Members, Page, Proposal, Proposals, RecoveryKeySet,
-    Rejected, Resource, Revocation, RootSettled, Roots, Rotation, SetRecoveryKey, Status, Upgrade, WhoAmI,
+    Applied, ApplyRequest, Audit, AuditDropped, AuditLink, Convergence, Decision, Deleted, DropAudit,
+    FailoverHistory, FederationKey, FederationKeyRotated, FinalizeRequest, Finalized, Members, Page,
+    PlanReadiness, Proposal, Proposals, RecoveryKeySet, Rejected, Resource, Revocation, RootSettled, Roots,
+    Rotation, SetRecoveryKey, Status, Upgrade, WhoAmI,
 };
 use hanse_management::{Kind, ProblemName, ResourceKey};
 use hanse_topology::Name;
 use http::Method;
 use hyper::body::Incoming;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
@@ -371,6 +373,50 @@ impl Client {
         self.http.send(Method::POST, &path, None, Some(&new_key())).await?.read()
     }
 
+    /// Decides something about a FailoverPlan: `failover`, `failback`, `freeze`, `unfreeze`; or keeps it for a second owner.
+    pub(crate) async fn decide(
+        &self,
+        plan: &Name,
+        what: &str,
+        request: &impl Serialize,
+        propose: bool,
+    ) -> anyhow::Result<Decided<Decision>> {
+        self.post_decision(&format!("/v1/failover-plans/{plan}/{what}"), request, propose).await
+    }
+
+    /// Drains a region or ends that: `drain`, `undrain`; or keeps it for a second owner.
+    pub(crate) async fn drain(
+        &self,
+        region: &Name,
+        what: &str,
+        request: &impl Serialize,
+        propose: bool,
+    ) -> anyhow::Result<Decided<Applied>> {
+        self.post_decision(&format!("/v1/regions/{region}/{what}"), request, propose).await
+    }
+
+    async fn post_decision<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        request: &impl Serialize,
+        propose: bool,
+    ) -> anyhow::Result<Decided<T>> {
+        let body = serde_json::to_vec(request).context("writing JSON")?;
+        let path = format!("{path}{}", if propose { "?propose=true" } else { "" });
+        let answer = self.http.send(Method::POST, &path, Some(body.into()), Some(&new_key())).await?;
+        Ok(if propose { Decided::Proposed(Box::new(answer.read()?)) } else { Decided::Made(answer.read()?) })
+    }
+
+    /// Which regions of a FailoverPlan could take over.
+    pub(crate) async fn plan_readiness(&self, plan: &Name) -> anyhow::Result<PlanReadiness> {
+        self.read(&format!("/v1/failover-plans/{plan}/readiness")).await?.read()
+    }
+
+    /// What was decided about a FailoverPlan.
+    pub(crate) async fn failover_history(&self, plan: &Name) -> anyhow::Result<FailoverHistory> {
+        self.read(&format!("/v1/failover-plans/{plan}/history")).await?.read()
+    }
+
     /// What the token is, and what it allows.
     pub(crate) async fn whoami(&self) -> anyhow::Result<WhoAmI> {
         self.read("/v1/whoami").await?.read()
@@ -385,6 +431,15 @@ impl Client {
 /// An idempotency key: with it the API does a write once, however often it arrives.
 fn new_key() -> String {
     hex::encode(rand::random::<[u8; 16]>())
+}
+
+/// What became of a decision.
+#[derive(Debug)]
+pub(crate) enum Decided<T> {
+    /// It holds.
+    Made(T),
+    /// It waits for a second owner.
+    Proposed(Box<Proposal>),
 }
 
 /// How to apply.

@@ -146,6 +146,15 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Upgrade(args) => {
             with_client(config, &None, async |client| commands::upgrade::upgrade(client, &args).await)
         }
+        Command::Failover(args) => {
+            with_client(config, &None, async |client| commands::failover(client, &args).await)
+        }
+        Command::Failback(args) => {
+            with_client(config, &None, async |client| commands::failback(client, &args).await)
+        }
+        Command::Region(args) => {
+            with_client(config, &None, async |client| commands::region_command(client, &args).await)
+        }
         Command::Approval(args) => {
             with_client(config, &None, async |client| commands::approval(client, &args).await)
         }

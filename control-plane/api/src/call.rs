@@ -69,6 +69,10 @@ pub(crate) struct Call {
     body: body::Bytes,
     /// The place of what a large body says, until the answer is made.
     working: Option<Arc<Place>>,
+    /// Who writes the changes of this call.
+    writer: Writer,
+    /// Why, as the operator says it, for the audit.
+    reason: String,
     /// Whether the answer comes from a state that may be older than what this node showed before it was restarted.
     restarted: Arc<AtomicBool>,
 }
@@ -123,6 +127,8 @@ impl Call {
             path,
             query,
             body,
+            writer: Writer::Operator,
+            reason: String::new(),
             restarted,
             working: None,
         })
@@ -132,6 +138,11 @@ impl Call {
     pub(crate) fn may_go_on(&self) -> bool {
         let (state, now_ms) = (self.api.replicated.current(), self.api.clock.now_ms());
         self.actor.as_ref().is_some_and(|actor| actor.still_good(&state, now_ms))
+    }
+
+    /// From here on its changes are decisions, made for this reason.
+    pub(crate) fn decide(&mut self, reason: &str) {
+        (self.writer, self.reason) = (Writer::Handler, reason.to_owned());
     }
 
     /// How long its body is.
@@ -355,12 +366,14 @@ impl Call {
     }
 
     fn origin(&self) -> Origin {
-        let Some(actor) = &self.actor else { return Origin { from: self.from.clone(), ..Origin::default() } };
+        let (from, reason) = (self.from.clone(), self.reason.clone());
+        let Some(actor) = &self.actor else { return Origin { from, reason, ..Origin::default() } };
         Origin {
             owner: actor.owner.clone(),
             role: Some(actor.access.role),
             organization: actor.access.organization.clone(),
-            from: self.from.clone(),
+            from,
+            reason,
         }
     }
 
@@ -413,9 +426,9 @@ impl Call {
         let version = self.api.replicated.version_for(&command).await?;
         #[cfg(feature = "next")]
         let version = crate::motto::seeded(version);
-        let sealing = self.api.sealing.clone();
+        let (sealing, writer) = (self.api.sealing.clone(), self.writer);
         let judged = move || {
-            let admitted = admit(command, version, Writer::Operator, Seal { state: &before, by: &*sealing })?;
+            let admitted = admit(command, version, writer, Seal { state: &before, by: &*sealing })?;
             let missing = before.missing_in(&admitted.command().body);
             Ok::<_, Problem>((admitted, missing))
         };
@@ -448,13 +461,8 @@ impl Call {
         let command = self.command_of(body, self.idempotency_key()?);
         let version = self.api.replicated.version_for(&command).await?;
         let state = self.api.replicated.current();
-        self.replicate(admit(
-            command,
-            version,
-            Writer::Operator,
-            Seal { state: &state, by: &*self.api.sealing },
-        )?)
-        .await
+        self.replicate(admit(command, version, self.writer, Seal { state: &state, by: &*self.api.sealing })?)
+            .await
     }
 
     async fn replicate(&self, admitted: Admitted) -> Result<Accepted, Problem> {

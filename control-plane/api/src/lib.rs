@@ -23,6 +23,7 @@ mod bounds;
 mod call;
 mod convergence;
 mod dump;
+mod failover;
 mod federation_key;
 mod held;
 mod kinds;

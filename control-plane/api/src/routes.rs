@@ -16,8 +16,8 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterE
 
 use crate::{
     OperatorApi, apply, approvals, audit, authenticate, bounds::SMALL_BODY, call::Call, convergence, dump,
-    federation_key, held, kinds, members, observe, openapi, operation::Operation, rejection::Rejection,
-    roots, status, upgrade, watch, whoami,
+    failover, federation_key, held, kinds, members, observe, openapi, operation::Operation,
+    rejection::Rejection, roots, status, upgrade, watch, whoami,
 };
 
 /// One operation: its handler with its description and the schemas that this needs.
@@ -40,6 +40,7 @@ pub(crate) fn collect(prepare: impl Fn(Route) -> Route) -> OpenApiRouter<Operato
         kinds::routes(),
         apply::routes(),
         approvals::routes(),
+        failover::routes(),
         dump::routes(),
         watch::routes(),
         convergence::routes(),

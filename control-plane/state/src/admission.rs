@@ -101,6 +101,9 @@ pub fn admit(
     seal: Seal<'_>,
 ) -> Result<Admitted, Problem> {
     check_writer(command.body.changes(), writer)?;
+    if !command.origin.reason.is_empty() {
+        check::check_line("reason", &command.origin.reason)?;
+    }
     let warnings = judge_body(&mut command.body, version)?;
     if seal::run(&mut command, seal)? {
         // Sealed, data is longer.

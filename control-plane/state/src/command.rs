@@ -47,6 +47,8 @@ pub struct Origin {
     pub organization: Option<Name>,
     /// The address that the request came from.
     pub from: String,
+    /// Why, as the actor says it. Empty: the command does not say. Decisions do.
+    pub reason: String,
 }
 
 /// What a command does.

@@ -29,7 +29,8 @@ pub use readiness::{
 };
 pub use seen::{Health, MAX_HEALTH_AGE, Place, Places, ReportedHealth, Seen};
 pub use shift::{
-    Action, Decided, Epoch, Failover, FailoverPlan, InvalidFailover, Refusal, Request, Share, shift,
+    Action, Decided, Epoch, Failover, FailoverPlan, InvalidEpoch, InvalidFailover, Refusal, Request, Share,
+    shift,
 };
 pub use spot::Spot;
 pub use trace::{Line, Remaining, Trace};

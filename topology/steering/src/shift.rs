@@ -15,7 +15,7 @@ use std::time::Duration;
 use hanse_topology::{Name, WHOLE_PERCENT, is_brought_back};
 
 pub use self::{
-    failover::{Decided, Epoch, Failover, InvalidFailover, Share},
+    failover::{Decided, Epoch, Failover, InvalidEpoch, InvalidFailover, Share},
     refusal::{
         ALREADY_THERE, FROZEN, NOT_FROZEN, NOT_READY, OLD_EPOCH, OLD_READINESS, OTHER_PLAN, REASON, Refusal,
         STEP_ORDER, STEPS, UNKNOWN_REGION,

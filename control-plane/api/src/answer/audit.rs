@@ -67,6 +67,10 @@ pub struct AuditEntry {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schema(required = false)]
     pub from: String,
+    /// Why, as the operator said it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    pub reason: String,
     /// The request's id.
     pub request_id: String,
     /// What was asked: `apply`, or `revoke IDENTITY`.
@@ -143,7 +147,7 @@ impl From<hanse_state::AuditLink> for AuditLink {
 
 impl AuditEntry {
     pub(crate) fn of(entry: hanse_state::AuditEntry, previous: AuditHash, hash: AuditHash) -> Self {
-        let Origin { owner, role, organization, from } = entry.origin;
+        let Origin { owner, role, organization, from, reason } = entry.origin;
         Self {
             number: entry.number,
             revision: entry.revision,
@@ -154,6 +158,7 @@ impl AuditEntry {
             role: role.map(|role| role.as_str().to_owned()).unwrap_or_default(),
             organization: organization.map(|name| name.to_string()).unwrap_or_default(),
             from,
+            reason,
             request_id: entry.request_id,
             what: entry.what,
             changes: entry.changes.into_iter().map(AuditChange::from).collect(),
@@ -179,6 +184,7 @@ impl AuditEntry {
                 role,
                 organization: name(&self.organization)?,
                 from: self.from.clone(),
+                reason: self.reason.clone(),
             },
             request_id: self.request_id.clone(),
             what: self.what.clone(),

@@ -77,6 +77,14 @@ GET /v1/failover-plans                                        u . f f f f .
 GET /v1/failover-plans/{name}                                 u . f f f f .
 PUT /v1/failover-plans/{name}                                 u f f f f f .
 DELETE /v1/failover-plans/{name}                              u f f f f f .
+GET /v1/failover-plans/{name}/readiness                       u . f f f f .
+GET /v1/failover-plans/{name}/history                         u . f f f f .
+POST /v1/failover-plans/{name}/failover                       u f f f f f .
+POST /v1/failover-plans/{name}/failback                       u f f f f f .
+POST /v1/failover-plans/{name}/freeze                         u f f f f f .
+POST /v1/failover-plans/{name}/unfreeze                       u f f f f f .
+POST /v1/regions/{name}/drain                                 u f f f f f .
+POST /v1/regions/{name}/undrain                               u f f f f f .
 GET /v1/failovers                                             u . f f f f .
 GET /v1/failovers/{name}                                      u . f f f f .
 GET /v1/drains                                                u . f f f f .

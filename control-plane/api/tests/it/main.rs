@@ -11,6 +11,7 @@ mod bounds;
 mod decisions;
 mod documents;
 mod dump;
+mod failover;
 mod federation_key;
 mod hosts;
 mod members;

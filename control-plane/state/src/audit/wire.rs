@@ -26,7 +26,7 @@ impl AuditEntry {
 
     /// As it is hashed and stored.
     pub(crate) fn to_proto(&self) -> proto::AuditEntry {
-        let Origin { owner, role, organization, from } = &self.origin;
+        let Origin { owner, role, organization, from, reason } = &self.origin;
         proto::AuditEntry {
             number: self.number,
             revision: self.revision,
@@ -39,6 +39,7 @@ impl AuditEntry {
             request_id: self.request_id.clone(),
             what: self.what.clone(),
             changes: self.changes.iter().map(AuditChange::to_proto).collect(),
+            reason: reason.clone(),
         }
     }
 
@@ -64,6 +65,7 @@ impl AuditEntry {
                 role: role.transpose()?,
                 organization: organization.transpose().map_err(|error| invalid(error.to_string()))?,
                 from: entry.from,
+                reason: entry.reason,
             },
             request_id: entry.request_id,
             what: entry.what,

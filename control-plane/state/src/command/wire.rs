@@ -52,6 +52,7 @@ impl Origin {
             role: self.role.map(|role| role.as_str().to_owned()).unwrap_or_default(),
             organization: self.organization.as_ref().map(Name::to_string).unwrap_or_default(),
             from: self.from.clone(),
+            reason: self.reason.clone(),
         })
     }
 
@@ -66,6 +67,7 @@ impl Origin {
             role: role.transpose()?,
             organization: organization.transpose().map_err(|error| invalid(error.to_string()))?,
             from: origin.from,
+            reason: origin.reason,
         })
     }
 }

@@ -32,6 +32,14 @@ pub struct Standby {
     pub capacity: Capacity,
 }
 
+impl Standby {
+    /// A region of which nothing was heard.
+    pub fn unheard(plan: Name, region: Name) -> Self {
+        let (sync, certificates, quarantined, ready_gateways) = (None, None, None, None);
+        Self { plan, region, sync, certificates, quarantined, ready_gateways, capacity: Capacity::default() }
+    }
+}
+
 /// How far the gateways of a region are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sync {

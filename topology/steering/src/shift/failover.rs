@@ -1,6 +1,6 @@
 //! The decision of a failover plan.
 
-use std::{fmt, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 use hanse_topology::{Name, WHOLE_PERCENT};
 
@@ -125,6 +125,21 @@ impl Epoch {
 impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.generation, self.revision)
+    }
+}
+
+/// A text is no epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no epoch is spelled so; write GENERATION/REVISION: 1/42")]
+pub struct InvalidEpoch;
+
+impl FromStr for Epoch {
+    type Err = InvalidEpoch;
+
+    fn from_str(text: &str) -> Result<Self, InvalidEpoch> {
+        let number = |text: &str| text.parse().map_err(|_| InvalidEpoch);
+        let (generation, revision) = text.split_once('/').ok_or(InvalidEpoch)?;
+        Ok(Self { generation: number(generation)?, revision: number(revision)? })
     }
 }
 
