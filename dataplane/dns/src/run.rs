@@ -99,7 +99,7 @@ fn report(facts: Facts, advertise: &str, kept: &KeeperHandle, ready: &Result<(),
     };
     let facts = Facts {
         features: FEATURES.iter().map(ToString::to_string).collect(),
-        serving: nested::to_bytes(&serving(&scopes, (&[], &[]), ready)),
+        serving: nested::to_bytes(&serving(&scopes, (&[], &[], &[]), ready)),
         responder: Some(responder),
         ..facts
     };
