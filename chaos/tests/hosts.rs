@@ -9,6 +9,7 @@ use hanse_gateway::{
     decide::{Head, Verdict, decide},
     limit::Clock,
     table::{ConnectProfiles, FACES, Protocol, RoutingTable, index::ScopeIndex},
+    tunnel::Peers,
 };
 use hanse_management::manifest::parse_yaml;
 use hanse_state::{
@@ -115,6 +116,8 @@ fn reached(table: &RoutingTable, host: &str, path: &str) -> Option<String> {
         max_body: 1_000,
         now: Clock::now(),
         unix_now: || 1_800_000_000,
+        peers: &Peers::default(),
+        sent_by: None,
     };
     let (matched, verdict) = decide(table, &head);
     match verdict {

@@ -11,7 +11,9 @@ use crate::{exit::Failure, toml_words};
 const LISTS: [&str; 7] =
     ["servers", "enrolment", "agents", "environments", "advertise", "trusted_proxies", "api_names"];
 /// Keys that hold tables: `HANSE_SERVER_LISTEN_API` is `listen.api`.
-const TABLES: [&str; 6] = ["listen", "advertise", "limits", "drain", "store_key", "access_log"];
+const TABLES: [&str; 7] = ["listen", "advertise", "tunnel", "limits", "drain", "store_key", "access_log"];
+/// Keys of a table that hold lists.
+const LISTS_IN_TABLES: [(&str, &str); 1] = [("tunnel", "advertise")];
 /// Tables of which one key is given: a variable replaces the file's whole table.
 const CHOICES: [&str; 2] = ["store_key", "access_log"];
 /// Variables of these endings are secrets that roles read themselves; the second, where `store_key` names it.
@@ -58,19 +60,24 @@ fn set(table: &mut Table, key: &str, value: &str) {
             table.insert(outer.to_owned(), Value::Table(Table::new()));
         }
         if let Value::Table(nested) = table.entry(outer).or_insert_with(|| Value::Table(Table::new())) {
-            nested.insert(inner.to_owned(), written(value).unwrap_or_else(|| scalar(value)));
+            let is_list = LISTS_IN_TABLES.contains(&(outer, inner));
+            nested.insert(inner.to_owned(), read(value, is_list));
         }
         return;
     }
-    let value = if let Some(value) = written(value) {
-        value
-    } else if LISTS.contains(&key) {
-        let items = value.split(',').map(str::trim).filter(|item| !item.is_empty());
-        Value::Array(items.map(|item| Value::String(item.to_owned())).collect())
-    } else {
-        scalar(value)
-    };
-    table.insert(key.to_owned(), value);
+    table.insert(key.to_owned(), read(value, LISTS.contains(&key)));
+}
+
+/// A value as the file writes it, the items of a list, or a scalar.
+fn read(value: &str, is_list: bool) -> Value {
+    match written(value) {
+        Some(value) => value,
+        None if is_list => {
+            let items = value.split(',').map(str::trim).filter(|item| !item.is_empty());
+            Value::Array(items.map(|item| Value::String(item.to_owned())).collect())
+        }
+        None => scalar(value),
+    }
 }
 
 /// A list or a table as the file has it: `["0.0.0.0:8080", { address = "10.0.0.5:8080", exposure = "internal" }]`. An IPv6 address begins
@@ -335,6 +342,11 @@ mod tests {
                 Advertised { url: text("https://a"), exposure: Exposure::External },
                 Advertised { url: text("http://b:1"), exposure: Exposure::Internal },
             ],
+            tunnel: Some(hanse_gateway::config::TunnelConfig {
+                listen: Some("0.0.0.0:7447".into()),
+                advertise: vec!["gateway-1.example.com:7447".into()],
+                max_requests: 7,
+            }),
             limits: hanse_gateway::config::Limits::default(),
             drain: hanse_gateway::config::Drain { announce_ms: 7, limit_ms: 8 },
             access_log: Some(hanse_gateway::config::AccessLogTarget::File("log".into())),

@@ -121,7 +121,7 @@ fn report(facts: Facts, said: Responder, kept: &KeeperHandle, ready: &Result<(),
     let responder = responder(Responder { zones, ..said });
     let facts = Facts {
         features: FEATURES.iter().map(ToString::to_string).collect(),
-        serving: nested::to_bytes(&serving(&scopes, (&[], &[]), ready)),
+        serving: nested::to_bytes(&serving(&scopes, (&[], &[], &[]), ready)),
         responder: Some(responder),
         ..facts
     };

@@ -63,6 +63,12 @@ pub struct Line<'a> {
     /// The operation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<&'a str>,
+    /// To which region it went.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tunnel_to: Option<&'a str>,
+    /// From which region it came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tunnel_from: Option<&'a str>,
     /// Who called.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub application: Option<&'a str>,

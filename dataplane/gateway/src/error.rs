@@ -14,10 +14,13 @@ pub enum Error {
     /// TLS towards clients.
     #[error("cannot prepare TLS for clients")]
     ClientTls(#[from] rustls::Error),
+    /// TLS towards gateways of other regions.
+    #[error("cannot prepare TLS for tunnels")]
+    TunnelTls(#[from] hanse_identity::TlsError),
     /// An address cannot be bound.
-    #[error("cannot listen on {address} (listen.{entry})")]
+    #[error("cannot listen on {address} ({entry})")]
     Listen {
-        /// The entry, as in the configuration: `https[1]`.
+        /// Its key in the configuration: `listen.https[1]`.
         entry: String,
         /// The address.
         address: String,

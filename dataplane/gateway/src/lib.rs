@@ -24,6 +24,7 @@ mod run;
 pub mod scheme;
 mod stored;
 pub mod table;
+pub mod tunnel;
 mod weak;
 
 pub use config::Config;

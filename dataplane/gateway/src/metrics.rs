@@ -9,8 +9,9 @@ mod hosts;
 mod sharded;
 
 use std::{
+    collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
@@ -26,7 +27,10 @@ pub use histogram::Histogram;
 pub use hosts::{HostCounters, HostStats, TrafficWindow};
 
 use self::sharded::Sharded;
-use crate::problem::Reason;
+use crate::{
+    problem::Reason,
+    tunnel::{Direction, Outcome},
+};
 
 /// Why a request was sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,6 +167,8 @@ pub struct GatewayMetrics {
     pub checks_failed: AtomicU64,
     /// Checks that began late, or still wait, because too many others ran.
     pub checks_late: AtomicU64,
+    /// Tunnelled requests, by direction, region and outcome. Few requests are, so one lock serves all threads.
+    tunnelled: Mutex<BTreeMap<(Direction, Name), [u64; Outcome::COUNT]>>,
     /// Of the Apis now served.
     apis: ArcSwap<Vec<Arc<ApiStats>>>,
     /// Of the scopes now served.
@@ -203,9 +209,21 @@ impl GatewayMetrics {
             checks_passed: AtomicU64::new(0),
             checks_failed: AtomicU64::new(0),
             checks_late: AtomicU64::new(0),
+            tunnelled: Mutex::default(),
             apis: ArcSwap::default(),
             scopes: ArcSwap::default(),
         })
+    }
+
+    /// Counts a tunnelled request.
+    pub fn tunnelled(&self, direction: Direction, region: &Name, outcome: Outcome) {
+        let mut counts = self.tunnelled.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.entry((direction, region.clone())).or_default()[outcome as usize] += 1;
+    }
+
+    /// Tunnelled requests so far, by outcome.
+    pub fn tunnelled_so_far(&self) -> BTreeMap<(Direction, Name), [u64; Outcome::COUNT]> {
+        self.tunnelled.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Client connections open on all threads.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use hanse_topology::one_line;
+use hanse_topology::{Name, one_line};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use crate::{
@@ -81,6 +81,18 @@ pub enum Refusal {
     AnswerHeadTooLarge,
     /// No connection or no answer in time.
     UpstreamTimeout,
+    /// No gateway of a serving region can be reached.
+    TunnelUnreachable {
+        /// The region.
+        region: Name,
+    },
+    /// As many requests are under way through tunnels as may be.
+    TunnelFull,
+    /// A gateway of another region sent a request that this one does not serve for it.
+    TunnelRefused {
+        /// Why not.
+        why: &'static str,
+    },
 }
 
 /// How a client shows an API key.
@@ -132,6 +144,9 @@ pub enum Reason {
     UpstreamUnreachable,
     AnswerHeadTooLarge,
     UpstreamTimeout,
+    TunnelUnreachable,
+    TunnelFull,
+    TunnelRefused,
 }
 
 impl Reason {
@@ -140,7 +155,7 @@ impl Reason {
     /// Those that tell how to show an API key.
     const OF_KEYS: [Self; 3] = [Self::KeyMissing, Self::KeyUnknown, Self::KeyExpired];
     /// Each once, in order.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 26] = [
         Self::HeadTooLarge,
         Self::TransferCoding,
         Self::BadBody,
@@ -164,6 +179,9 @@ impl Reason {
         Self::UpstreamUnreachable,
         Self::AnswerHeadTooLarge,
         Self::UpstreamTimeout,
+        Self::TunnelUnreachable,
+        Self::TunnelFull,
+        Self::TunnelRefused,
     ];
 
     /// The NAME of `urn:hanse:problem:NAME`, and the label in metrics.
@@ -192,6 +210,9 @@ impl Reason {
             Self::UpstreamUnreachable => "upstream-unreachable",
             Self::AnswerHeadTooLarge => "answer-head-too-large",
             Self::UpstreamTimeout => "upstream-timeout",
+            Self::TunnelUnreachable => "tunnel-unreachable",
+            Self::TunnelFull => "tunnel-full",
+            Self::TunnelRefused => "tunnel-refused",
         }
     }
 
@@ -212,9 +233,13 @@ impl Reason {
             Self::EgressDenied | Self::UpstreamUnreachable | Self::AnswerHeadTooLarge => {
                 StatusCode::BAD_GATEWAY
             }
-            Self::NotReady | Self::ApiBlocked | Self::NoEndpoint | Self::UpstreamsFull => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::NotReady
+            | Self::ApiBlocked
+            | Self::NoEndpoint
+            | Self::UpstreamsFull
+            | Self::TunnelUnreachable
+            | Self::TunnelFull
+            | Self::TunnelRefused => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -255,6 +280,9 @@ impl Reason {
             Self::UpstreamUnreachable => "The API's backend cannot be reached",
             Self::AnswerHeadTooLarge => "The head of the answer of the API's backend is too large",
             Self::UpstreamTimeout => "The API's backend did not answer in time",
+            Self::TunnelUnreachable => "The region that serves this host cannot be reached from here",
+            Self::TunnelFull => "The gateway passes on as many requests between regions as it may",
+            Self::TunnelRefused => "The region that this was sent to does not serve it",
         }
     }
 }
@@ -286,6 +314,9 @@ impl Refusal {
             Self::UpstreamUnreachable => Reason::UpstreamUnreachable,
             Self::AnswerHeadTooLarge => Reason::AnswerHeadTooLarge,
             Self::UpstreamTimeout => Reason::UpstreamTimeout,
+            Self::TunnelUnreachable { .. } => Reason::TunnelUnreachable,
+            Self::TunnelFull => Reason::TunnelFull,
+            Self::TunnelRefused { .. } => Reason::TunnelRefused,
         }
     }
 
@@ -299,6 +330,7 @@ impl Refusal {
             }
             Self::TransferCoding => Some("Send it with chunked alone.".to_owned()),
             Self::BadPath(why) => Some(one_line(why).into_owned()),
+            Self::TunnelRefused { why } => Some((*why).to_owned()),
             Self::MethodNotAllowed { allow } => allow.to_str().ok().map(|allow| format!("It has {allow}.")),
             Self::BodyTooLarge { limit } => Some(format!("At most {limit} octets may be sent.")),
             Self::OverPlan { retry_after } => {
@@ -354,7 +386,7 @@ impl Refusal {
             Self::TransferCoding | Self::BadBody => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
-            Self::NotReady | Self::UpstreamsFull => {
+            Self::NotReady | Self::UpstreamsFull | Self::TunnelUnreachable { .. } | Self::TunnelFull => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => {}

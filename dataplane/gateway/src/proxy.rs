@@ -24,6 +24,7 @@ mod worker;
 use std::{io, net::TcpListener, sync::Arc};
 
 use arc_swap::ArcSwap;
+use hanse_identity::TunnelServer;
 use hanse_process::Shutdown;
 use hanse_topology::Exposure;
 use http::HeaderValue;
@@ -37,12 +38,13 @@ pub use self::upstream::Slots;
 pub(crate) use self::upstream::{
     Connector, MAX_ANSWER_HEAD, MAX_ANSWER_HEADERS, MOST_LOOKUP_DESCRIPTORS, http1, is_ours, judge_literal,
 };
-use self::worker::Worker;
+use self::worker::{Speaks, Worker};
 use crate::{
     access_log::AccessLog,
     config::{Drain, Limits, Network},
     metrics::GatewayMetrics,
     table::{Protocol, RoutingTable},
+    tunnel::Tunnels,
 };
 
 /// What serving threads need.
@@ -59,6 +61,10 @@ pub struct DataplaneOptions {
     pub drain: Drain,
     /// Where clients come in.
     pub entries: Vec<BoundEntry>,
+    /// Where gateways of other regions come in.
+    pub tunnel: Option<BoundTunnel>,
+    /// What is shared of tunnels.
+    pub tunnels: Arc<Tunnels>,
     /// For HTTPS; without it no entry of that protocol is served.
     pub tls: Option<Arc<ServerConfig>>,
     /// The proxies before it.
@@ -85,6 +91,14 @@ pub struct BoundEntry {
     pub sockets: Vec<TcpListener>,
 }
 
+/// An address for gateways of other regions, bound.
+pub struct BoundTunnel {
+    /// What they are shown, and who is let in.
+    pub server: TunnelServer,
+    /// One socket per thread, all on one address.
+    pub sockets: Vec<TcpListener>,
+}
+
 /// Running serving threads.
 pub struct Dataplane {
     threads: Vec<oneshot::Receiver<io::Result<()>>>,
@@ -93,7 +107,7 @@ pub struct Dataplane {
 impl Dataplane {
     /// Starts one thread per entry of `options.metrics.workers`. They stop with the shutdown, after requests in flight.
     pub fn start(options: DataplaneOptions, shutdown: &Shutdown) -> io::Result<Self> {
-        let mut entries = options.entries;
+        let (mut entries, mut tunnel) = (options.entries, options.tunnel);
         let mut threads = Vec::new();
         for index in 0..options.metrics.workers.len() {
             let worker = Worker {
@@ -107,16 +121,22 @@ impl Dataplane {
                 trusted_proxies: options.trusted_proxies.clone(),
                 metrics: options.metrics.clone(),
                 access_log: options.access_log.clone(),
+                tunnels: options.tunnels.clone(),
             };
             let own = entries.iter_mut().filter_map(|entry| {
                 let BoundEntry { protocol, exposure, proxy_protocol, ref mut sockets } = *entry;
-                let tls = match protocol {
-                    Protocol::Http => None,
-                    Protocol::Https => Some(options.tls.clone()?),
+                let speaks = match protocol {
+                    Protocol::Http => Speaks::Http,
+                    Protocol::Https => Speaks::Https(options.tls.clone()?),
                 };
-                Some(worker::Entry { listener: sockets.pop()?, exposure, proxy_protocol, tls })
+                Some(worker::Entry { listener: sockets.pop()?, exposure, proxy_protocol, speaks })
             });
-            let own = own.collect();
+            let of_tunnel = tunnel.as_mut().and_then(|tunnel| {
+                let (listener, exposure) = (tunnel.sockets.pop()?, Exposure::Internal);
+                let speaks = Speaks::Tunnel(tunnel.server.clone());
+                Some(worker::Entry { listener, exposure, proxy_protocol: false, speaks })
+            });
+            let own = own.chain(of_tunnel).collect();
             let shutdown = shutdown.clone();
             let abort = options.abort_on_panic;
             let (end, ended) = oneshot::channel();

@@ -2,6 +2,7 @@
 
 mod telling;
 mod traffic;
+mod tunnels;
 
 use std::{
     sync::Arc,
@@ -22,6 +23,7 @@ use crate::{
     metrics::{Collected, GatewayMetrics, TrafficWindow},
     proxy::{Connector, Slots},
     stored,
+    tunnel::Addresses,
 };
 use telling::{Telling, Told};
 pub(crate) use traffic::Bound;
@@ -45,7 +47,7 @@ async fn run_proving(
     shutdown: Shutdown,
 ) -> Result<(), Error> {
     config.check()?;
-    let sockets = config.listen.entries().count() * config.worker_count();
+    let sockets = config.listeners() * config.worker_count();
     let shares = config.limits.connections(raise_descriptor_limit(), sockets);
     if let Some(warning) = &shares.warning {
         warn!("{warning}");
@@ -69,7 +71,8 @@ async fn run_proving(
         let told = tell(&config, &kept, &node);
         let (mut keeper, link) = follow(seed.proving(proven.clone()), &kept, &node, told)?;
         keeper.prepare().await; // so that the first request finds a table
-        let served = (&kept, &slots, &metrics);
+        let between = between(&config, &kept, &node)?;
+        let served = (&kept, &slots, &metrics, between);
         let own = (&node.credentials, node.shell.admin);
         let traffic = Traffic::start(&config, &shares, own, served, &shutdown).await?;
         Ok::<_, Error>((keeper, link, traffic))
@@ -113,9 +116,18 @@ fn resume(seed: KeeperSeed, config: &Config, node: &JoinedNode) -> KeeperSeed {
 fn tell(config: &Config, kept: &KeeperHandle, node: &JoinedNode) -> Told {
     let window = TrafficWindow::new(kept.hosts.clone());
     let (served, ready) = (kept.served.clone(), node.shell.readiness.clone());
-    let (telling, told) = Telling::new(config.advertise.clone(), served, ready, window);
+    let tunnels = config.tunnel.as_ref().map_or_else(Vec::new, |tunnel| tunnel.advertise.clone());
+    let (telling, told) = Telling::new((config.advertise.clone(), tunnels), served, ready, window);
     node.shell.supervisor.spawn("telling", telling, Telling::run);
     told
+}
+
+/// What passes between this gateway and those of other regions. Its agent tells it neither a leaf for tunnels nor where those gateways are: what
+/// other regions serve is refused here, and no gateway of another region is let in.
+fn between(config: &Config, kept: &KeeperHandle, node: &JoinedNode) -> Result<tunnels::Served, Error> {
+    let sources =
+        tunnels::Sources { identity: watch::channel(None).1, addresses: watch::channel(Addresses::new()).1 };
+    tunnels::follow(config.tunnel.as_ref(), sources, &node.trust, &kept.endpoints, &node.shell.supervisor)
 }
 
 /// Follows the region's agents. What is in use is what the keeper has put into the table.

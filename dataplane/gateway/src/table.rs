@@ -15,6 +15,7 @@ mod path;
 mod readings;
 mod retry;
 mod sets;
+mod shifts;
 mod upstream;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -33,10 +34,12 @@ pub use path::{BadPath, RequestPath, canonical_after};
 pub use readings::readings;
 pub use retry::{Tried, is_idempotent};
 pub use sets::{EndpointSets, SetId};
+pub use shifts::Elsewhere;
 pub use upstream::{ConnectProfile, ConnectProfiles, Endpoint, Lack, Upstream, UpstreamId};
 
 use contexts::ContextMap;
 use hosts::HostMap;
+use shifts::Shifts;
 
 use crate::metrics::{ApiStats, HostStats};
 
@@ -121,6 +124,8 @@ pub struct ScopeTable {
     /// Places of routes that the gateway cannot use: each is blocked.
     kept: Places,
     callers: Callers,
+    /// What other regions serve for this one; `None`: nothing. Requests look at it on their way, so it costs them no memory access.
+    shifts: Option<Arc<Shifts>>,
     /// Changes whenever a route or the listener does.
     places: u64,
 }
@@ -136,6 +141,8 @@ type Holders = Arc<[Arc<Served>]>;
 pub struct Served {
     /// Its key in the scope.
     pub key: Arc<str>,
+    /// An Origin publishes it: it is served in this region alone.
+    pub is_local: bool,
     /// The route.
     pub routes: Arc<ApiRoutes>,
     /// Its upstream; `None`: the scope has none of that key.
@@ -227,6 +234,11 @@ impl RoutingTable {
         host: &str,
     ) -> Option<&Arc<EnvironmentTable>> {
         self.hosts(exposure).of(protocol).find(host, Some).map(|(_, environment)| environment)
+    }
+
+    /// The environment of that name, at whichever entries it is served.
+    pub fn environment_named(&self, name: &Name) -> Option<&Arc<EnvironmentTable>> {
+        self.environments.iter().find(|environment| environment.scope().environment() == Some(name))
     }
 
     fn hosts(&self, exposure: Exposure) -> &Hosts {

@@ -3,12 +3,17 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use hanse_identity::{Authority, Credentials, Environments, KeyPair, LiveTrust, Tunnels};
 use hanse_proto::runtime::{self, operation_security, resource::Kind, security::Scheme};
 use hanse_runtime::{Cidr, EndpointUrl, Origin, ResourceKind};
-use hanse_topology::{Exposure, Name, ScopeId};
+use hanse_topology::{Exposure, Identity, Name, ScopeId};
 use prost::Message as _;
+use tokio::sync::watch;
 
-use crate::table::{ConnectProfiles, FACES, Face, Protocol, RoutingTable, digest, index::ScopeIndex};
+use crate::{
+    table::{ConnectProfiles, FACES, Face, Protocol, RoutingTable, digest, index::ScopeIndex},
+    tunnel::Addresses,
+};
 
 /// For a condition that must hold soon: far above what a busy machine needs.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
@@ -78,6 +83,69 @@ pub(crate) fn route_of(organization: &str, mut route: runtime::Route) -> [(Arc<s
     route.upstream = format!("upstream/{organization}/{}", route.api);
     let upstream = entry(&route.upstream, Kind::Upstream(upstream(&["http://127.0.0.1:9"])));
     [entry(&format!("route/{organization}/{}", route.binding), Kind::Route(route)), upstream]
+}
+
+/// A listener of every host that takes requests from gateways of these regions.
+pub(crate) fn peered_listener(environment: &str, regions: &[&str]) -> (Arc<str>, Bytes) {
+    let tunnel_peers = regions.iter().map(|&region| region.to_owned()).collect();
+    listening(environment, runtime::Listener { tunnel_peers, ..Default::default() })
+}
+
+/// Says that these regions serve a host, or with "" every host, since a decision of that revision.
+pub(crate) fn shift(host: &str, regions: &[&str], revision: u64) -> (Arc<str>, Bytes) {
+    let of = match host {
+        "" => runtime::shift::Of::EveryHost(runtime::EveryHost {}),
+        host => runtime::shift::Of::Host(host.to_owned()),
+    };
+    let shift = runtime::Shift {
+        of: Some(of),
+        regions: regions.iter().map(|&region| region.to_owned()).collect(),
+        epoch: Some(runtime::Epoch { generation: 1, revision }),
+    };
+    entry(&format!("shift/{}", if host.is_empty() { "every" } else { host }), Kind::Shift(shift))
+}
+
+/// A federation of two regions, whose gateways have leaves for tunnels.
+pub(crate) struct TwoRegions {
+    root: Authority,
+    regions: [(&'static str, Authority); 2],
+}
+
+impl TwoRegions {
+    pub(crate) fn new() -> Self {
+        let root = Authority::new_root().unwrap();
+        let control = root.new_control_intermediate(&Name::new("cp-1").unwrap()).unwrap();
+        let region = |name| (name, control.new_regional_intermediate(&Name::new(name).unwrap()).unwrap());
+        let regions = ["eu-west", "us-east"].map(region);
+        Self { root, regions }
+    }
+
+    /// What a gateway of a region shows. Its leaf names these environments.
+    pub(crate) fn credentials(&self, region: &str, environments: &[&str]) -> Arc<Credentials> {
+        let (name, authority) = self.regions.iter().find(|(name, _)| *name == region).unwrap();
+        let own = Identity::gateway(Name::new("g-1").unwrap(), Name::new(name).unwrap());
+        let key = KeyPair::generate().unwrap();
+        let environments =
+            Environments::Named(environments.iter().map(|name| Name::new(name).unwrap()).collect());
+        let chain = authority.issue_leaf_for(&key.public_key_der(), &own, &environments).unwrap();
+        Arc::new(Credentials::new(chain, key).unwrap())
+    }
+
+    /// The root, believed by one gateway.
+    pub(crate) fn trust(&self) -> LiveTrust {
+        self.root.trust_anchor().unwrap().into()
+    }
+
+    /// Both sides of the tunnels of a gateway.
+    pub(crate) fn ends(&self, region: &str, environments: &[&str]) -> Tunnels {
+        Tunnels::new(watch::channel(Some(self.credentials(region, environments))).1, self.trust())
+    }
+}
+
+/// Addresses of the gateways of `us-east` for `production`.
+pub(crate) fn in_us_east(addresses: &[String]) -> Addresses {
+    let [region, environment] = ["us-east", "production"].map(|name| Name::new(name).unwrap());
+    [((region, environment), addresses.to_vec())].into()
 }
 
 /// An operation from `"GET /path"`.

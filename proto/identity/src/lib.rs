@@ -15,6 +15,7 @@ mod pki;
 mod renewal;
 mod tls;
 mod token;
+mod tunnel;
 
 pub use connect::{ConnectError, InvalidAddress, connect, connect_lazy, explain};
 pub use enrolment::{EnrolError, MAX_ENROLMENT_BYTES, chain_of, enrol};
@@ -36,6 +37,7 @@ pub use tls::{
     install_crypto_provider, server_tls,
 };
 pub use token::{InvalidToken, JoinToken, digest_secret};
+pub use tunnel::{TunnelClient, TunnelIdentity, TunnelPeer, TunnelServer, TunnelStream, Tunnels};
 
 #[cfg(test)]
 mod testbed;

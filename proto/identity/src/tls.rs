@@ -9,9 +9,9 @@ use hanse_process::WallClock;
 use hanse_topology::{Identity, Name, Role};
 use rustls::{
     CertificateError, ClientConfig, OtherError, ServerConfig,
-    client::Resumption,
+    client::{ResolvesClientCert, Resumption},
     crypto::{CryptoProvider, aws_lc_rs},
-    server::NoServerSessionStorage,
+    server::{NoServerSessionStorage, ResolvesServerCert},
     time_provider::TimeProvider,
     version::TLS13,
 };
@@ -58,6 +58,8 @@ pub enum Alpn {
     Http2,
     /// Operators' clients.
     Http1And2,
+    /// Gateways of other regions.
+    Http1,
 }
 
 impl Alpn {
@@ -65,6 +67,7 @@ impl Alpn {
         match self {
             Self::Http2 => vec![b"h2".to_vec()],
             Self::Http1And2 => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+            Self::Http1 => vec![b"http/1.1".to_vec()],
         }
     }
 }
@@ -143,6 +146,15 @@ pub fn server_tls(
     clients: Clients,
     alpn: Alpn,
 ) -> Result<ServerTls, TlsError> {
+    server_showing(Arc::new(credentials.clone()), clients, alpn)
+}
+
+/// The same, showing what `shown` has.
+pub(crate) fn server_showing(
+    shown: Arc<dyn ResolvesServerCert>,
+    clients: Clients,
+    alpn: Alpn,
+) -> Result<ServerTls, TlsError> {
     // Who comes to be renewed is not cut: it is told why not.
     let guard = match &clients {
         Clients::Mutual { trust, .. } => Some(trust.clone()),
@@ -165,7 +177,7 @@ pub fn server_tls(
             builder.with_client_cert_verifier(Arc::new(ClientVerifier::new(trust, rule, admit)))
         }
     };
-    let mut config = builder.with_cert_resolver(Arc::new(credentials.clone()));
+    let mut config = builder.with_cert_resolver(shown);
     config.alpn_protocols = alpn.protocols();
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
@@ -178,11 +190,33 @@ pub fn client_tls(
     trust: impl Into<LiveTrust>,
     expect: Expect,
 ) -> Result<ClientTls, TlsError> {
+    client_with_trust(shown_by(credentials), trust.into(), expect, Alpn::Http2)
+}
+
+/// The same, showing what `shown` has.
+pub(crate) fn client_showing(
+    shown: Arc<dyn ResolvesClientCert>,
+    trust: LiveTrust,
+    expect: Expect,
+    alpn: Alpn,
+) -> Result<ClientTls, TlsError> {
+    client_with_trust(Some(shown), trust, expect, alpn)
+}
+
+fn client_with_trust(
+    shown: Option<Arc<dyn ResolvesClientCert>>,
+    trust: LiveTrust,
+    expect: Expect,
+    alpn: Alpn,
+) -> Result<ClientTls, TlsError> {
     let rule = Rule { roles: expect.roles, region: expect.region };
-    let trust = trust.into();
     let clock = trust.clock().clone();
-    let config = client_with(credentials, ServerVerifier::trusting(trust.clone(), rule), clock)?;
+    let config = client_with(shown, ServerVerifier::trusting(trust.clone(), rule), clock, alpn)?;
     Ok(ClientTls { config, trust: Some(trust) })
+}
+
+fn shown_by(credentials: Option<&LiveCredentials>) -> Option<Arc<dyn ResolvesClientCert>> {
+    credentials.map(|credentials| Arc::new(credentials.clone()) as _)
 }
 
 /// A client's configuration for one process: it accepts that one only, under the authority whose key it joined with.
@@ -194,7 +228,10 @@ pub fn client_tls_to(
 ) -> Result<ClientTls, TlsError> {
     let clock = trust.clock().clone();
     let verifier = ServerVerifier::of_one(trust.clone(), peer, issuer);
-    Ok(ClientTls { config: client_with(Some(credentials), verifier, clock)?, trust: Some(trust) })
+    Ok(ClientTls {
+        config: client_with(shown_by(Some(credentials)), verifier, clock, Alpn::Http2)?,
+        trust: Some(trust),
+    })
 }
 
 /// The client's configuration of a joining process: no credentials, and a root known only by its key's hash.
@@ -204,24 +241,25 @@ pub(crate) fn pinned_client_tls(
     clock: &WallClock,
 ) -> Result<ClientTls, TlsError> {
     let verifier = ServerVerifier::pinned(spki_sha256, Rule { roles, region: None });
-    Ok(ClientTls { config: client_with(None, verifier, clock.clone())?, trust: None })
+    Ok(ClientTls { config: client_with(None, verifier, clock.clone(), Alpn::Http2)?, trust: None })
 }
 
 fn client_with(
-    credentials: Option<&LiveCredentials>,
+    shown: Option<Arc<dyn ResolvesClientCert>>,
     verifier: ServerVerifier,
     clock: WallClock,
+    alpn: Alpn,
 ) -> Result<Arc<ClientConfig>, TlsError> {
     let builder = ClientConfig::builder_with_details(provider(), Arc::new(TlsClock(clock)))
         .with_protocol_versions(&[&TLS13])
         .map_err(TlsError::Provider)?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier));
-    let mut config = match credentials {
-        Some(credentials) => builder.with_client_cert_resolver(Arc::new(credentials.clone())),
+    let mut config = match shown {
+        Some(shown) => builder.with_client_cert_resolver(shown),
         None => builder.with_no_client_auth(),
     };
-    config.alpn_protocols = Alpn::Http2.protocols();
+    config.alpn_protocols = alpn.protocols();
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
 }

@@ -32,11 +32,11 @@ pub fn report_of(facts: &Facts, below: Bytes) -> Report {
     Report { facts: nested::to_bytes(facts), below, traffic: None }
 }
 
-/// What a gateway serves, for its facts: its URLs, external and internal, and as many of its scopes, in their order, as there is room
+/// What a gateway serves, for its facts: its URLs, external and internal, where it takes requests over tunnels, and as many of its scopes, in their order, as there is room
 /// for.
 pub fn serving(
     scopes: &[String],
-    (urls, internal_urls): (&[String], &[String]),
+    (urls, internal_urls, tunnels): (&[String], &[String], &[String]),
     ready: &Result<(), String>,
 ) -> Serving {
     let not_ready = ready.as_ref().err().map_or("", |why| &why[..why.floor_char_boundary(MAX_REASON_BYTES)]);
@@ -47,7 +47,7 @@ pub fn serving(
         internal_urls: internal_urls.to_vec(),
         not_ready: not_ready.to_owned(),
         ready: ready.is_ok(),
-        tunnels: Vec::new(),
+        tunnels: tunnels.to_vec(),
     };
     let mut left = MAX_SERVING_BYTES.saturating_sub(serving.encoded_len());
     let fits = |scope: &&String| {
@@ -134,13 +134,14 @@ mod tests {
         let scopes: Vec<String> = (0..100).map(|n| format!("runtime/eu-west/environment-{n:03}")).collect();
         let urls = vec!["https://a.example".to_owned()];
         let inner = vec!["https://10.0.0.7".to_owned()];
-        let all = serving(&scopes[..2], (&urls, &inner), &Ok(()));
+        let tunnels = vec!["a.example:7447".to_owned()];
+        let all = serving(&scopes[..2], (&urls, &inner, &tunnels), &Ok(()));
         assert_eq!(
             (&all.scopes[..], all.scopes_total, &*all.not_ready, all.ready),
             (&scopes[..2], 2, "", true)
         );
-        assert_eq!((&all.urls, &all.internal_urls), (&urls, &inner));
-        let many = serving(&scopes, (&urls, &inner), &Err("ä".repeat(1_000)));
+        assert_eq!((&all.urls, &all.internal_urls, &all.tunnels), (&urls, &inner, &tunnels));
+        let many = serving(&scopes, (&urls, &inner, &tunnels), &Err("ä".repeat(1_000)));
         assert_eq!((many.scopes_total, many.not_ready.len(), many.ready), (100, MAX_REASON_BYTES, false));
         assert!(many.encoded_len() <= MAX_SERVING_BYTES);
         let next = &scopes[many.scopes.len()];

@@ -163,7 +163,8 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    pub(crate) fn new(endpoint: &runtime::Endpoint) -> Result<Self, String> {
+    /// One as it was received. An error says why it is no address.
+    pub fn new(endpoint: &runtime::Endpoint) -> Result<Self, String> {
         let url = EndpointUrl::from_wire(endpoint).ok_or_else(|| {
             format!("{:?} with the path {:?} is no address", endpoint.host, endpoint.base_path)
         })?;

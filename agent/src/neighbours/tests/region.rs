@@ -48,7 +48,8 @@ impl Gateway {
             service: Service::Sync,
         };
         let report = || {
-            let serving = serving(&[RUNTIME.to_owned()], (&["https://g.example".to_owned()], &[]), &Ok(()));
+            let serving =
+                serving(&[RUNTIME.to_owned()], (&["https://g.example".to_owned()], &[], &[]), &Ok(()));
             let facts = Facts { serving: nested::to_bytes(&serving), ..Facts::default() };
             let row = TrafficRow { environment: "production".into(), host: "*".into(), requests: 50 };
             let traffic = nested::to_bytes(&Traffic { rows: vec![row] });

@@ -81,7 +81,7 @@ impl Listen {
     }
 
     /// Refuses entries that cannot work.
-    pub(super) fn check(&self, has_trusted_proxies: bool) -> Result<(), InvalidConfig> {
+    pub(super) fn check(&self, has_trusted_proxies: bool, tunnel: Option<&str>) -> Result<(), InvalidConfig> {
         let refuse = |key: Cow<'static, str>, why| Err(InvalidConfig { key, why });
         if self.http.is_empty() && self.https.is_empty() {
             return refuse("listen".into(), "name at least one of http and https, \"0.0.0.0:8080\"");
@@ -92,9 +92,12 @@ impl Listen {
             }
         }
         let mut seen: Vec<(String, Address<'_>)> = Vec::new();
-        for (_, key, entry) in self.entries() {
-            let key = format!("listen.{key}");
-            let Some(address) = Address::read(&entry.address) else {
+        let entries = self
+            .entries()
+            .map(|(_, key, entry)| (format!("listen.{key}"), &*entry.address, entry.proxy_protocol));
+        let of_tunnel = tunnel.map(|address| ("tunnel.listen".to_owned(), address, false));
+        for (key, address, proxy_protocol) in entries.chain(of_tunnel) {
+            let Some(address) = Address::read(address) else {
                 return refuse(key.into(), "its address is HOST:PORT, such as \"0.0.0.0:8080\"");
             };
             if let Some((other, _)) = seen.iter().find(|(_, other)| address.overlaps(other)) {
@@ -103,7 +106,7 @@ impl Listen {
                 return refuse(format!("{other} and {key}").into(), why);
             }
             seen.push((key.clone(), address));
-            if entry.proxy_protocol && !has_trusted_proxies {
+            if proxy_protocol && !has_trusted_proxies {
                 let why = "name in trusted_proxies who may say it: \"10.0.0.0/8\"";
                 return refuse(format!("{key}.proxy_protocol").into(), why);
             }

@@ -248,3 +248,38 @@ fn an_advertised_url_leads_to_an_entry_of_its_exposure() {
     assert!(check("internal", outer).unwrap_err().contains("a URL is external"));
     assert!(check("internal", &format!("{inner}, {inner}")).unwrap_err().contains("twice"));
 }
+
+#[test]
+fn tunnels_have_an_address_of_their_own_that_others_can_dial() {
+    let config = |table: &str| toml::from_str::<Config>(&format!("{SMALL}\n[tunnel]\n{table}")).unwrap();
+    let listens =
+        "listen = \"0.0.0.0:7447\"\nadvertise = [\"gateway-1.example.com:7447\", \"[2001:db8::7]:7447\"]";
+    let good = config(listens);
+    good.check().unwrap();
+    assert_eq!((good.listeners(), good.tunnel.as_ref().unwrap().max_requests), (2, 1_024));
+    let only_entry = config("max_requests = 7");
+    only_entry.check().unwrap();
+    assert_eq!((only_entry.listeners(), only_entry.tunnel.as_ref().unwrap().max_requests), (1, 7));
+
+    let check = |table: &str, key: &str| {
+        assert_eq!(config(table).check().unwrap_err().key, key, "{table}");
+    };
+    check("max_requests = 0", "tunnel.max_requests");
+    check("advertise = [\"a.example:7447\"]", "tunnel.advertise");
+    check("listen = \"0.0.0.0:7447\"", "tunnel.advertise");
+    check("listen = \"7447\"\nadvertise = [\"a.example:7447\"]", "tunnel.listen");
+    for bad in ["a.example", "https://a.example:7447", "0.0.0.0:7447", &format!("{}:7447", "a.".repeat(100))]
+    {
+        check(&format!("listen = \"0.0.0.0:7447\"\nadvertise = [\"{bad}\"]"), "tunnel.advertise");
+    }
+    let five = [1, 2, 3, 4, 5].map(|port| format!("\"a.example:{port}\"")).join(", ");
+    check(&format!("listen = \"0.0.0.0:7447\"\nadvertise = [{five}]"), "tunnel.advertise");
+
+    let mut shared = config(listens);
+    shared.listen.http = Entries(vec![Entry {
+        address: "127.0.0.1:7447".to_owned(),
+        exposure: Exposure::External,
+        proxy_protocol: false,
+    }]);
+    assert_eq!(shared.check().unwrap_err().key, "listen.http and tunnel.listen");
+}

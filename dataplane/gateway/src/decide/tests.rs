@@ -3,6 +3,7 @@ mod exposure;
 mod guard;
 mod owner;
 mod preflight;
+mod tunnel;
 
 use std::time::Duration;
 
@@ -17,11 +18,13 @@ use crate::{table::FACES, testbed::*};
 struct Judge {
     table: RoutingTable,
     now: Duration,
+    peers: Peers,
+    sent_by: Option<TunnelPeer>,
 }
 
 impl Judge {
     fn new(resources: Vec<(Arc<str>, Bytes)>) -> Self {
-        Self { table: table(resources), now: Duration::from_secs(1) }
+        Self { table: table(resources), now: Duration::from_secs(1), peers: Peers::default(), sent_by: None }
     }
 
     /// Judges `"METHOD TARGET"` with headers; the verdict in words.
@@ -60,6 +63,8 @@ impl Judge {
             max_body: 1_000,
             now: Clock::at(self.now),
             unix_now: || 1_700_000_000,
+            peers: &self.peers,
+            sent_by: self.sent_by.as_ref(),
         };
         let (matched, verdict) = decide(&self.table, &head);
         let words = match verdict {
@@ -75,7 +80,9 @@ impl Judge {
             Verdict::Forward(forward) => {
                 let query = forward.query.as_deref().or(request.uri().query());
                 let query = query.map(|query| format!("?{query}")).unwrap_or_default();
-                format!("{} -> {}{query}", forward.operation.id, &request.uri().path()[forward.rest_at..])
+                let to = forward.departure.as_ref().map(|own| format!(" to {}", own.region));
+                let to = to.unwrap_or_default();
+                format!("{} -> {}{query}{to}", forward.operation.id, &request.uri().path()[forward.rest_at..])
             }
         };
         (matched, words)
@@ -146,8 +153,11 @@ fn a_gateway_limit_bounds_an_apis_own() {
 #[test]
 fn budgets_refill_and_survive_a_new_table() {
     let mut resources = index("production", orders());
-    let mut judge =
-        Judge { table: RoutingTable::new(vec![resources.table()], &FACES), now: Duration::from_secs(9) };
+    let mut judge = Judge {
+        table: RoutingTable::new(vec![resources.table()], &FACES),
+        now: Duration::from_secs(9),
+        ..Judge::new(Vec::new())
+    };
     let call = |judge: &Judge| judge.judge("GET /orders/v1/orders/7", &[("x-api-key", "key-one")]);
     let (good, over) = ("GET /orders/{id} -> /orders/7", "429 over-plan");
     assert_eq!([call(&judge), call(&judge), call(&judge)], [good, good, over]);

@@ -17,6 +17,7 @@ use crate::{
     health::{Endpoints, millis},
     problem::Reason,
     proxy::{Connector, Slots},
+    tunnel::Outcome,
 };
 
 /// Shows a gateway's metrics in a registry.
@@ -30,6 +31,7 @@ impl Collector for Collected {
         let metrics = &*self.0;
         requests(metrics, &mut encoder)?;
         rejected(metrics, &mut encoder)?;
+        tunnelled(metrics, &mut encoder)?;
         for (name, help, pick) in [
             (
                 "hanse_gateway_request_duration_seconds",
@@ -176,6 +178,27 @@ fn rejected(metrics: &GatewayMetrics, encoder: &mut DescriptorEncoder<'_>) -> Re
         family
             .encode_family(&[("reason", reason.name())])?
             .encode_counter::<NoLabelSet, _, f64>(&total, None)?;
+    }
+    Ok(())
+}
+
+fn tunnelled(metrics: &GatewayMetrics, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+    let mut family = encoder.encode_descriptor(
+        "hanse_gateway_tunnel_requests",
+        "Requests between regions, by direction, the region at the other end, and outcome",
+        None,
+        MetricType::Counter,
+    )?;
+    for ((direction, region), counts) in metrics.tunnelled_so_far() {
+        for outcome in Outcome::ALL {
+            let labels = [
+                ("direction", direction.as_str()),
+                ("region", region.as_str()),
+                ("outcome", outcome.as_str()),
+            ];
+            let total = counts[outcome as usize];
+            family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&total, None)?;
+        }
     }
     Ok(())
 }

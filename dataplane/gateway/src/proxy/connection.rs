@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use hanse_identity::TunnelServer;
 use hanse_topology::Exposure;
 use hyper::{
     rt::Executor,
@@ -30,7 +31,7 @@ use super::{
     accept::GRACE,
     activity::{Activity, Inactive},
     client_stream::ClientStream,
-    exchange::{self, Client},
+    exchange::{self, Client, EntryGateway},
     origin::{Party, Trust},
     places::Place,
     proxy_protocol,
@@ -142,6 +143,37 @@ pub(super) async fn https(
     }
 }
 
+/// Serves a connection with a gateway of another region to its end.
+pub(super) async fn tunnel(
+    serving: Rc<Serving>,
+    place: Rc<Place>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    server: TunnelServer,
+    stop: CancellationToken,
+) {
+    let shaken = shake_hands(stream, server.config().clone()).await;
+    let entry = shaken.and_then(|stream| server.guard(stream)).and_then(|(stream, peer)| {
+        let region = peer.identity.region.clone();
+        let region = region.ok_or_else(|| io::Error::other("its certificate names no region"))?;
+        Ok((stream, EntryGateway { peer, region, since: std::time::Instant::now() }))
+    });
+    let (stream, entry) = match entry {
+        Ok(entry) => entry,
+        Err(error) => {
+            serving.own_metrics().failed_handshakes.fetch_add(1, Ordering::Relaxed);
+            if let Some(left_out) = serving.refusals.allows() {
+                tracing::info!(%peer, %error, left_out, "no TLS handshake with a gateway of another region");
+            }
+            return;
+        }
+    };
+    // What it says of the client goes on, as a trusted proxy's word does.
+    let client = client(&serving, peer, (Protocol::Https, Exposure::Internal), place);
+    let client = Client { trust: Trust::Proxy, entry: Some(Rc::new(entry)), ..client };
+    http1(serving, client, stream, stop).await;
+}
+
 fn client(
     serving: &Serving,
     peer: SocketAddr,
@@ -150,7 +182,7 @@ fn client(
 ) -> Client {
     let trust = Trust::of(peer.ip(), &serving.trusted_proxies);
     let peer = Party::new(peer.ip());
-    Client { origin: peer.clone(), peer, trust, protocol, exposure, place, activity: None }
+    Client { origin: peer.clone(), peer, trust, protocol, exposure, place, activity: None, entry: None }
 }
 
 /// A TLS handshake within its time. Until the client says something, nothing is kept for it but its descriptor.

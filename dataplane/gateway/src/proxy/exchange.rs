@@ -2,11 +2,12 @@
 
 use std::{
     rc::Rc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
-use hanse_topology::Exposure;
+use hanse_identity::TunnelPeer;
+use hanse_topology::{Exposure, Name};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -23,11 +24,12 @@ use super::{
     worker::Serving,
 };
 use crate::{
-    decide::{self, Head, Verdict},
+    decide::{self, Forward, Head, Verdict},
     limit::Clock,
     policy::remove_hop_by_hop,
     problem::Refusal,
     table::Protocol,
+    tunnel::Direction,
 };
 
 /// The client is gone, or did not send what it announced: there is no client to answer.
@@ -52,7 +54,29 @@ pub(super) struct Client {
     pub(super) place: Rc<Place>,
     /// What its connection is doing, where hyper does not keep an eye on that.
     pub(super) activity: Option<Rc<Activity>>,
+    /// The gateway of another region that it is; `None`: it is a client.
+    pub(super) entry: Option<Rc<EntryGateway>>,
 }
+
+/// A gateway of another region, at the other end of a connection.
+pub(super) struct EntryGateway {
+    /// By its leaf.
+    pub(super) peer: TunnelPeer,
+    /// Where it is.
+    pub(super) region: Name,
+    /// Since when.
+    pub(super) since: Instant,
+}
+
+impl EntryGateway {
+    /// Whether the connection is to take no more requests: the gateway may have another leaf now, which names other environments.
+    fn is_outdated(&self) -> bool {
+        self.since.elapsed() >= RENEWED_WITHIN
+    }
+}
+
+/// A connection between gateways takes requests for so long: a leaf that names fewer environments counts after that at the latest.
+const RENEWED_WITHIN: Duration = Duration::from_secs(600);
 
 /// Answers one request.
 pub(super) async fn answer(
@@ -61,8 +85,10 @@ pub(super) async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, ClientLeft> {
     let may_be_kept = request.version() < Version::HTTP_2;
+    let is_outdated = client.entry.as_ref().is_some_and(|entry| entry.is_outdated());
     let mut response = settle(serving.clone(), client, request).await?;
-    if may_be_kept && serving.draining.get() {
+    let is_to_close = serving.draining.get() || is_outdated;
+    if may_be_kept && is_to_close {
         // The next request comes on another connection, at best to another gateway: this one is closed unhurried.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
@@ -74,7 +100,9 @@ async fn settle(
     mut client: Client,
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, ClientLeft> {
-    if client.trust == Trust::Proxy {
+    if client.entry.is_some() {
+        client.origin = origin::stated(&client.peer, request.headers());
+    } else if client.trust == Trust::Proxy {
         client.origin = origin::behind(&client.peer, request.headers(), &serving.trusted_proxies);
     }
     let mut record = Record::open(serving.clone(), &client, &request);
@@ -85,6 +113,11 @@ async fn settle(
         framing::check(&request).and_then(|()| hops::check_loop(request.headers(), &serving.loop_id));
     if let Err(refusal) = checked {
         return Ok(refuse(&refusal, is_head, origin.as_ref(), record));
+    }
+    if let Some(entry) = &client.entry
+        && !record.tunnels(Direction::In, &entry.region)
+    {
+        return Ok(refuse(&Refusal::TunnelFull, is_head, origin.as_ref(), record));
     }
     let verdict = {
         // The guard is gone before the first await.
@@ -100,6 +133,8 @@ async fn settle(
             max_body: serving.limits.max_body_bytes,
             now: Clock::now(),
             unix_now,
+            peers: &serving.tunnels.peers,
+            sent_by: client.entry.as_ref().map(|entry| &entry.peer),
         };
         let (matched, verdict) = decide::decide(&table, &head);
         record.matched(matched);
@@ -107,19 +142,37 @@ async fn settle(
     };
     let refusal = match verdict {
         Verdict::Preflight(headers) => return Ok(preflight(headers, record)),
-        Verdict::Refuse(refusal) => refusal,
+        Verdict::Refuse(refusal) => {
+            if let Refusal::TunnelUnreachable { region } = &refusal {
+                record.finds_no_way(region);
+            }
+            refusal
+        }
         Verdict::Forward(forward)
             if hops::max_forwards(request.method(), request.headers()) == Forwards::Spent =>
         {
             let (parts, _) = request.into_parts();
             return Ok(answer_for_upstream(hops::answer(&parts, &forward), origin.as_ref(), record));
         }
+        Verdict::Forward(Forward { departure: Some(departure), .. })
+            if !record.tunnels(Direction::Out, &departure.region) =>
+        {
+            Refusal::TunnelFull
+        }
         Verdict::Forward(forward) => {
             match tries::send(&serving, &client, request, &forward, &mut record).await {
+                Ok(response) if forward.departure.is_some() => {
+                    return Ok(hand_back(response, serving.limits.answer_silence(), record));
+                }
                 Ok(response) => {
                     return Ok(pass_on(response, origin.as_ref(), serving.limits.answer_silence(), record));
                 }
-                Err(error) => error.refusal(forward.max_body).ok_or(ClientLeft)?,
+                Err(error) => match &forward.departure {
+                    Some(departure) if error.has_reached_none() => {
+                        Refusal::TunnelUnreachable { region: departure.region.clone() }
+                    }
+                    _ => error.refusal(forward.max_body).ok_or(ClientLeft)?,
+                },
             }
         }
     };
@@ -137,6 +190,17 @@ fn pass_on(
     remove_hop_by_hop(&mut parts.headers);
     record.what().decorate(origin, &mut parts.headers);
     record.answered(parts.status);
+    let mut response = Response::new(ResponseBody::upstream(body, silence, record));
+    *response.status_mut() = parts.status;
+    *response.headers_mut() = parts.headers;
+    response
+}
+
+/// An exit's answer, for the client. The exit did to it what policies say.
+fn hand_back(response: Response<Incoming>, silence: Duration, mut record: Record) -> Response<ResponseBody> {
+    let (mut parts, body) = response.into_parts();
+    remove_hop_by_hop(&mut parts.headers);
+    record.exit_answered(parts.status);
     let mut response = Response::new(ResponseBody::upstream(body, silence, record));
     *response.status_mut() = parts.status;
     *response.headers_mut() = parts.headers;

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use crate::config::Network;
 
 pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(super) const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// An address, and how headers have it.
 #[derive(Debug, PartialEq, Eq)]
@@ -58,6 +59,12 @@ pub(super) fn behind(proxy: &Rc<Party>, headers: &HeaderMap, proxies: &[Network]
         }
     }
     if farthest == proxy.address { proxy.clone() } else { Party::new(farthest) }
+}
+
+/// The client that a gateway of another region names in `X-Real-IP`.
+pub(super) fn stated(entry: &Rc<Party>, headers: &HeaderMap) -> Rc<Party> {
+    let stated = headers.get(&X_REAL_IP).and_then(|value| address(value.as_bytes()));
+    stated.map_or_else(|| entry.clone(), Party::new)
 }
 
 /// Some proxies add a port.

@@ -10,14 +10,13 @@ use super::{
     forward::aim,
     framing,
     hops::{CDN_LOOP, Forwards, max_forwards},
-    origin::{Trust, X_FORWARDED_FOR},
+    origin::{Trust, X_FORWARDED_FOR, X_REAL_IP},
 };
-use crate::{decide::Forward, table::Endpoint};
+use crate::{decide::Forward, table::Endpoint, tunnel};
 
 pub(super) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 pub(super) const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
-const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// Whose headers of a name the upstream gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,13 +31,14 @@ enum Whose {
 }
 
 /// Whole names, sorted.
-const NAMES: [(&str, Whose); 34] = [
+const NAMES: [(&str, Whose); 35] = [
     ("cdn-loop", Whose::Gateway),
     ("cf-connecting-ip", Whose::Proxies),
     ("connection", Whose::Gateway),
     ("content-length", Whose::Gateway),
     ("expect", Whose::Gateway), // answered here, with the first octet that is read of the body
     ("forwarded", Whose::Gateway),
+    ("hanse-tunnel", Whose::Gateway),
     ("host", Whose::Gateway),
     ("keep-alive", Whose::Gateway),
     ("proxy", Whose::Gateway), // CGI shows it as HTTP_PROXY, which programs take for their proxy
@@ -154,7 +154,11 @@ pub(super) fn request<B: Body>(
     if let Some(prefix) = prefix(said(&X_FORWARDED_PREFIX), &parts.uri.path()[..forward.rest_at]) {
         headers.insert(X_FORWARDED_PREFIX, prefix);
     }
-    forward.operation.request_headers.apply(&mut headers);
+    match &forward.departure {
+        None => forward.operation.request_headers.apply(&mut headers),
+        // The exit applies the policies.
+        Some(departure) => drop(headers.insert(tunnel::HEADER, departure.head.clone())),
+    }
     headers.insert(CDN_LOOP, appended(&parts.headers, &CDN_LOOP, loop_id));
 
     let mut request = Request::new(body);

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hanse_topology::Name;
 use http::{Method, Request, StatusCode};
 use time::OffsetDateTime;
 
@@ -21,6 +22,7 @@ use crate::{
     access_log::Line,
     decide::{self, Matched},
     problem::Reason,
+    tunnel::{Direction, Leg, Outcome},
 };
 
 /// What nginx made customary for a client that left before its answer.
@@ -36,6 +38,8 @@ pub(super) struct Record {
     reason: Option<Reason>,
     matched: Matched,
     in_flight: InFlight,
+    /// Its way between regions.
+    leg: Option<Box<Leg>>,
     /// Where the connection keeps an eye on its streams.
     stream: Option<OpenStream>,
     /// Kept only where there is an access log.
@@ -76,6 +80,7 @@ impl Record {
             reason: None,
             matched: Matched::default(),
             in_flight: client.place.open(),
+            leg: None,
             stream: client.activity.as_ref().map(Activity::open),
             words,
         }
@@ -89,6 +94,34 @@ impl Record {
     /// What the request was found to be.
     pub(super) fn what(&self) -> &Matched {
         &self.matched
+    }
+
+    /// It goes to another region, or came from one. `false`: as many do as may.
+    pub(super) fn tunnels(&mut self, direction: Direction, region: &Name) -> bool {
+        let permit = self.serving.tunnels.permit(direction);
+        let is_let = permit.is_some();
+        let outcome = None;
+        self.leg = Some(Box::new(Leg { direction, region: region.clone(), outcome, permit }));
+        is_let
+    }
+
+    /// No gateway of this region can be reached.
+    pub(super) fn finds_no_way(&mut self, region: &Name) {
+        let (direction, outcome) = (Direction::Out, Some(Outcome::Unreachable));
+        self.leg = Some(Box::new(Leg { direction, region: region.clone(), outcome, permit: None }));
+    }
+
+    /// An exit answered it, whose traffic it is.
+    pub(super) fn exit_answered(&mut self, status: StatusCode) {
+        self.status = Some(status);
+        self.in_flight.answered();
+        self.comes_to(Outcome::Answered);
+    }
+
+    fn comes_to(&mut self, outcome: Outcome) {
+        if let Some(leg) = &mut self.leg {
+            leg.outcome.get_or_insert(outcome);
+        }
     }
 
     /// It has a body, or none.
@@ -111,6 +144,15 @@ impl Record {
 
     /// The gateway answers by itself.
     pub(super) fn refused(&mut self, reason: Reason) {
+        if let Some(direction) = self.leg.as_ref().map(|leg| leg.direction) {
+            self.comes_to(match (reason, direction) {
+                (Reason::TunnelUnreachable, _) => Outcome::Unreachable,
+                (Reason::TunnelFull, _) => Outcome::Full,
+                (Reason::TunnelRefused, _) => Outcome::Refused,
+                (_, Direction::Out) => Outcome::Failed,
+                (_, Direction::In) => Outcome::Answered,
+            });
+        }
         self.serving.own_metrics().rejected[reason as usize].fetch_add(1, Ordering::Relaxed);
         self.reason = Some(reason);
     }
@@ -119,6 +161,7 @@ impl Record {
     pub(super) fn answered(&mut self, status: StatusCode) {
         self.status = Some(status);
         self.in_flight.answered();
+        self.comes_to(Outcome::Answered);
         match &self.matched.served {
             Some(served) => served.count(self.serving.index, status, self.matched.host),
             None => self.serving.metrics.unmatched.count(self.serving.index, status),
@@ -147,9 +190,17 @@ impl Drop for Record {
     fn drop(&mut self) {
         let duration = self.started.elapsed();
         self.serving.own_metrics().request_seconds.observe(duration);
+        if let Some(leg) = &self.leg {
+            let outcome = leg.outcome.unwrap_or(Outcome::Left);
+            self.serving.metrics.tunnelled(leg.direction, &leg.region, outcome);
+        }
         let (Some(log), Some(words)) = (&self.serving.access_log, &self.words) else { return };
         let millis = |duration: Duration| duration.as_micros() as f64 / 1e3;
         let routes = self.matched.served.as_ref().map(|served| &*served.routes);
+        let caller = self.matched.caller.as_ref().map(|caller| &*caller.application);
+        let region = |direction| {
+            self.leg.as_ref().filter(|leg| leg.direction == direction).map(|leg| leg.region.as_str())
+        };
         log.log(&Line {
             time: words.time,
             client: words.client,
@@ -164,7 +215,9 @@ impl Drop for Record {
             organization: routes.map(|routes| &*routes.organization),
             api: routes.map(|routes| &*routes.api),
             operation: self.matched.operation.as_ref().map(|operation| &*operation.id),
-            application: self.matched.caller.as_ref().map(|caller| &*caller.application),
+            tunnel_to: region(Direction::Out),
+            tunnel_from: region(Direction::In),
+            application: caller.or(self.matched.application.as_deref()),
             reason: self.reason.map(Reason::name),
         });
     }

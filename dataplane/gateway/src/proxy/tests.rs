@@ -18,4 +18,5 @@ mod rewrite;
 mod silence;
 mod tls;
 mod traffic;
+mod tunnel;
 mod upstreams;

@@ -111,7 +111,7 @@ pub(super) async fn send(
         // A body that is here as a whole has no upload to wait for.
         upload: if again.is_some() { Upload::default() } else { upload },
         begun,
-        timeout: forward.operation.timeout.unwrap_or(forward.upstream.timeout).min(LONGEST),
+        timeout: forward.timeout().min(LONGEST),
         per_try: policy
             .per_try_timeout
             .filter(|_| repeatable && policy.has_status(StatusCode::GATEWAY_TIMEOUT))
@@ -234,6 +234,9 @@ impl Sending<'_> {
     /// Turns the endpoint's addresses in an answer into those that the client knows, where a policy says so.
     fn rewrite(&self, endpoint: &Endpoint, headers: &mut HeaderMap) {
         let Some(rewrite) = &self.forward.operation.rewrite else { return };
+        if self.forward.departure.is_some() {
+            return; // the exit did
+        }
         if !rewrite.concerns(headers) {
             return;
         }
@@ -324,6 +327,8 @@ impl Sending<'_> {
     /// What a try says of its endpoint.
     fn learn(&self, endpoint: &Endpoint, answer: &Answer) {
         let failure = match answer {
+            // Its status says how a service behind the exit fares.
+            Ok(_) if self.forward.departure.is_some() => return endpoint.health.succeeded(),
             Ok(response) => match response.status() {
                 StatusCode::BAD_GATEWAY => Some(Failure::BadGateway),
                 StatusCode::SERVICE_UNAVAILABLE => Some(Failure::ServiceUnavailable),

@@ -17,6 +17,10 @@ use std::{
     time::Duration,
 };
 
+use hyper::{
+    client::conn::http1::SendRequest,
+    rt::{Read, Write},
+};
 use tokio::time::Instant;
 use tower::Service as _;
 
@@ -32,7 +36,7 @@ pub(crate) use self::{
     names::MOST_LOOKUP_DESCRIPTORS,
     tcp::judge_literal,
 };
-use super::framing::BadFraming;
+use super::{body::RequestBody, framing::BadFraming};
 use crate::{
     egress::EgressDenied,
     health::{EndpointHealth, Failure},
@@ -191,6 +195,18 @@ impl UpstreamError {
         }
     }
 
+    /// Whether no endpoint saw anything of the request.
+    pub(super) const fn has_reached_none(&self) -> bool {
+        matches!(
+            self,
+            Self::ConnectTimeout(_)
+                | Self::Unreachable(_)
+                | Self::Unsent(_)
+                | Self::EgressDenied(_)
+                | Self::NoEndpoint
+        )
+    }
+
     /// What speaks against the endpoint.
     pub(super) fn failure(&self) -> Option<Failure> {
         match self {
@@ -238,6 +254,29 @@ impl UpstreamError {
             Self::ClientLeft => return None,
         })
     }
+}
+
+fn no_connection(error: BoxError) -> UpstreamError {
+    match EgressDenied::of(&*error) {
+        Some(denied) => UpstreamError::EgressDenied(*denied),
+        None if error.is::<ConnectTimeout>() => UpstreamError::ConnectTimeout(error),
+        None => UpstreamError::Unreachable(error),
+    }
+}
+
+/// Speaks HTTP/1.1 on a connection. The slot is free again when it ends.
+async fn speak<S>(stream: S, slot: Slot) -> Result<SendRequest<RequestBody>, UpstreamError>
+where
+    S: Read + Write + Unpin + 'static,
+{
+    let (requests, connection) = http1().handshake(stream).await.map_err(UpstreamError::Unsent)?;
+    tokio::task::spawn_local(async move {
+        if let Err(error) = connection.await {
+            tracing::trace!(%error, "upstream connection ended");
+        }
+        drop(slot); // its descriptor is free
+    });
+    Ok(requests)
 }
 
 /// A serving thread's connections to upstreams. Cloning shares them.
@@ -317,19 +356,14 @@ impl UpstreamClient {
     pub(super) async fn connect(&self, endpoint: &Endpoint, slot: Slot) -> Result<Sender, UpstreamError> {
         let egress = endpoint.profile.egress.clone();
         let allowed_by = egress.generation(); // before any address is judged
-        let connecting = self.connector(&endpoint.profile).call(endpoint.origin());
-        let stream = connecting.await.map_err(|error| match EgressDenied::of(&*error) {
-            Some(denied) => UpstreamError::EgressDenied(*denied),
-            None if error.is::<ConnectTimeout>() => UpstreamError::ConnectTimeout(error),
-            None => UpstreamError::Unreachable(error),
-        })?;
-        let (requests, connection) = http1().handshake(stream).await.map_err(UpstreamError::Unsent)?;
-        tokio::task::spawn_local(async move {
-            if let Err(error) = connection.await {
-                tracing::trace!(%error, "upstream connection ended");
+        let mut connector = self.connector(&endpoint.profile);
+        let requests = match &endpoint.profile.tunnel {
+            None => speak(connector.call(endpoint.origin()).await.map_err(no_connection)?, slot).await?,
+            Some(tunnel) => {
+                let connecting = connector.tunnel(tunnel, endpoint.origin());
+                speak(connecting.await.map_err(no_connection)?, slot).await?
             }
-            drop(slot); // its descriptor is free
-        });
+        };
         Ok(Sender { requests, egress, allowed_by })
     }
 

@@ -10,6 +10,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use hanse_identity::TunnelServer;
 use hanse_process::{BoundedLog, Shutdown};
 use hanse_topology::Exposure;
 use http::HeaderValue;
@@ -33,6 +34,7 @@ use crate::{
     health::millis,
     metrics::{GatewayMetrics, PULSE, WorkerMetrics},
     table::RoutingTable,
+    tunnel::Tunnels,
 };
 
 /// A serving thread before it runs.
@@ -47,6 +49,7 @@ pub(super) struct Worker {
     pub(super) trusted_proxies: Arc<[Network]>,
     pub(super) metrics: Arc<GatewayMetrics>,
     pub(super) access_log: Option<AccessLog>,
+    pub(super) tunnels: Arc<Tunnels>,
 }
 
 /// One of its listeners.
@@ -54,8 +57,16 @@ pub(super) struct Entry {
     pub(super) listener: TcpListener,
     pub(super) exposure: Exposure,
     pub(super) proxy_protocol: bool,
-    /// Where clients speak HTTPS.
-    pub(super) tls: Option<Arc<ServerConfig>>,
+    pub(super) speaks: Speaks,
+}
+
+/// What is spoken at a listener.
+#[derive(Clone)]
+pub(super) enum Speaks {
+    Http,
+    Https(Arc<ServerConfig>),
+    /// What gateways of other regions speak.
+    Tunnel(TunnelServer),
 }
 
 /// What the tasks of one serving thread share.
@@ -67,6 +78,7 @@ pub(super) struct Serving {
     pub(super) trusted_proxies: Arc<[Network]>,
     pub(super) metrics: Arc<GatewayMetrics>,
     pub(super) access_log: Option<AccessLog>,
+    pub(super) tunnels: Arc<Tunnels>,
     pub(super) upstreams: UpstreamClient,
     pub(super) spare_maps: SpareMaps,
     /// It was told to stop: answers ask their clients to leave.
@@ -102,6 +114,7 @@ impl Worker {
             trusted_proxies: self.trusted_proxies,
             metrics: self.metrics,
             access_log: self.access_log,
+            tunnels: self.tunnels,
             upstreams: UpstreamClient::new(self.slots),
             spare_maps: SpareMaps::default(),
             draining: Cell::new(false),
@@ -153,7 +166,7 @@ impl Worker {
         let spawn = |mut stream: TcpStream,
                      peer: SocketAddr,
                      exposure: Exposure,
-                     tls: Option<Arc<ServerConfig>>,
+                     speaks: Speaks,
                      proxy_protocol: bool| {
             if serving.metrics.open_connections() >= max_connections {
                 let own = serving.own_metrics();
@@ -176,9 +189,14 @@ impl Worker {
                     };
                     let Some(peer) = peer else { return };
                     let client = (peer, exposure);
-                    match tls {
-                        None => connection::http(serving, place, stream, client, stop).await,
-                        Some(tls) => connection::https(serving, place, stream, client, tls, stop).await,
+                    match speaks {
+                        Speaks::Http => connection::http(serving, place, stream, client, stop).await,
+                        Speaks::Https(tls) => {
+                            connection::https(serving, place, stream, client, tls, stop).await;
+                        }
+                        Speaks::Tunnel(server) => {
+                            connection::tunnel(serving, place, stream, peer, server, stop).await;
+                        }
                     }
                 };
                 tokio::select! {
@@ -189,10 +207,10 @@ impl Worker {
             });
         };
         let accepting = entries.into_iter().map(|entry| {
-            let Entry { listener, exposure, proxy_protocol, tls } = entry;
+            let Entry { listener, exposure, proxy_protocol, speaks } = entry;
             let spawn = &spawn;
             accept(listener, stop.cancelled(), move |stream, peer| {
-                spawn(stream, peer, exposure, tls.clone(), proxy_protocol);
+                spawn(stream, peer, exposure, speaks.clone(), proxy_protocol);
             })
         });
         futures_util::future::try_join_all(accepting).await?;

@@ -24,6 +24,8 @@ pub(super) struct Telling {
     urls: Vec<String>,
     /// The same, of internal entries.
     internal_urls: Vec<String>,
+    /// Where it takes requests over tunnels.
+    tunnels: Vec<String>,
     /// The scopes that clients get answers from.
     served: watch::Receiver<BTreeSet<ScopeId>>,
     /// What `/readyz` says.
@@ -48,7 +50,7 @@ struct Said {
 
 impl Telling {
     pub(super) fn new(
-        advertised: Vec<Advertised>,
+        (advertised, tunnels): (Vec<Advertised>, Vec<String>),
         served: watch::Receiver<BTreeSet<ScopeId>>,
         ready: watch::Receiver<Result<(), String>>,
         window: TrafficWindow,
@@ -58,7 +60,7 @@ impl Telling {
             advertised.into_iter().partition(|url| url.exposure == Exposure::Internal);
         let [urls, internal_urls] =
             [external, internal].map(|urls| urls.into_iter().map(|advertised| advertised.url).collect());
-        let telling = Self { urls, internal_urls, served, ready, window, told: told.clone() };
+        let telling = Self { urls, internal_urls, tunnels, served, ready, window, told: told.clone() };
         telling.tell_serving();
         (telling, told)
     }
@@ -87,7 +89,7 @@ impl Telling {
 
     fn tell_serving(&self) {
         let scopes: Vec<String> = self.served.borrow().iter().map(ToString::to_string).collect();
-        let urls = (&*self.urls, &*self.internal_urls);
+        let urls = (&*self.urls, &*self.internal_urls, &*self.tunnels);
         let serving = nested::to_bytes(&serving(&scopes, urls, &self.ready.borrow()));
         let is_news = self.told.said.send_if_modified(|said| {
             let before = std::mem::replace(&mut said.serving, serving);
@@ -144,10 +146,12 @@ mod tests {
         let advertised =
             [("https://a.example", Exposure::External), ("https://10.0.0.7", Exposure::Internal)];
         let advertised = advertised.map(|(url, exposure)| Advertised { url: url.into(), exposure }).to_vec();
-        let (telling, told) = Telling::new(advertised, served, ready, window);
+        let (telling, told) =
+            Telling::new((advertised, vec!["a.example:7447".into()]), served, ready, window);
         let first = Serving {
             urls: vec!["https://a.example".into()],
             internal_urls: vec!["https://10.0.0.7".into()],
+            tunnels: vec!["a.example:7447".into()],
             not_ready: "no configuration yet".into(),
             ..Default::default()
         };

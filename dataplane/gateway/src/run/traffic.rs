@@ -9,13 +9,14 @@ use rustls::{ServerConfig, crypto::aws_lc_rs};
 use serde::Serialize;
 use tracing::info;
 
+use super::tunnels;
 use crate::{
     Config, Error,
     access_log::{AccessLog, Written},
     config::Shares,
     keeper::KeeperHandle,
     metrics::GatewayMetrics,
-    proxy::{BoundEntry, Connector, Dataplane, DataplaneOptions, Slots, bind, own_id},
+    proxy::{BoundEntry, BoundTunnel, Connector, Dataplane, DataplaneOptions, Slots, bind, own_id},
     table::Protocol,
 };
 
@@ -44,20 +45,29 @@ impl Traffic {
         config: &Config,
         shares: &Shares,
         (credentials, admin): (&LiveCredentials, SocketAddr),
-        (kept, slots, metrics): (&KeeperHandle, &Arc<Slots>, &Arc<GatewayMetrics>),
+        (kept, slots, metrics, between): (&KeeperHandle, &Arc<Slots>, &Arc<GatewayMetrics>, tunnels::Served),
         shutdown: &Shutdown,
     ) -> Result<Self, Error> {
         let workers = metrics.workers.len();
         let (mut entries, mut bound) = (Vec::new(), Vec::new());
         for (protocol, key, entry) in config.listen.entries() {
-            let sockets = sockets(&key, &entry.address, workers).await?;
+            let sockets = sockets(&format!("listen.{key}"), &entry.address, workers).await?;
             let address = sockets.first().map(std::net::TcpListener::local_addr).transpose();
             let Some(address) = address.map_err(Error::Serving)? else { continue }; // there are no threads
             bound.push(Bound { address, protocol: protocol.as_str(), exposure: entry.exposure });
             let (exposure, proxy_protocol) = (entry.exposure, entry.proxy_protocol);
             entries.push(BoundEntry { protocol, exposure, proxy_protocol, sockets });
         }
-        let listening = bound.iter().map(|entry| entry.address).chain([admin]).collect();
+        let mut tunnel = None;
+        if let Some(server) = between.server
+            && let Some(address) = config.tunnel.as_ref().and_then(|tunnel| tunnel.listen.as_ref())
+        {
+            tunnel = Some(BoundTunnel { server, sockets: sockets("tunnel.listen", address, workers).await? });
+        }
+        let of_tunnel = tunnel.as_ref().and_then(|tunnel| tunnel.sockets.first());
+        let of_tunnel =
+            of_tunnel.map(std::net::TcpListener::local_addr).transpose().map_err(Error::Serving)?;
+        let listening = bound.iter().map(|entry| entry.address).chain([admin]).chain(of_tunnel).collect();
         kept.endpoints.own_listeners().set(listening); // before anything is connected to
         let speaks_tls = entries.iter().any(|entry| entry.protocol == Protocol::Https);
         let (access_log, written) = match &config.access_log {
@@ -75,6 +85,8 @@ impl Traffic {
             drain: config.drain,
             tls: if speaks_tls { Some(client_facing_tls(credentials)?) } else { None },
             entries,
+            tunnel,
+            tunnels: between.tunnels,
             trusted_proxies: config.trusted_proxies.clone().into(),
             loop_id: own_id(&credentials.identity()),
             access_log,
@@ -87,6 +99,9 @@ impl Traffic {
         info!(%identity, workers, "gateway listens");
         for Bound { address, protocol, exposure } in &bound {
             info!(%address, protocol, %exposure, "gateway listens for clients");
+        }
+        if let Some(address) = of_tunnel {
+            info!(%address, "gateway listens for gateways of other regions");
         }
         Ok(Self { dataplane, written, bound })
     }

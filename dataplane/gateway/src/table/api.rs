@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use hanse_runtime::{Context, HostPattern, Policy, Route};
+use hanse_topology::Name;
 use http::Method;
 
 use super::{HostMap, Methods, callers::OwnedId, operations::OperationTree};
@@ -36,8 +37,10 @@ pub struct ApiRoutes {
     pub blocked: bool,
     /// Tells callers that it will go.
     pub deprecated: bool,
-    /// The key of its upstream in the scope.
+    /// The key of its upstream in the scope; empty where other regions serve it.
     pub upstream: Arc<str>,
+    /// The regions that serve it for this one; none: this region does.
+    pub served_in: Box<[Name]>,
     /// Of the Api; an operation may have its own.
     pub cors: Option<Arc<Cors>>,
     /// The revision of the Api that is served.
@@ -107,6 +110,7 @@ impl ApiRoutes {
             blocked: route.blocked,
             deprecated: route.deprecated,
             upstream: route.upstream.into(),
+            served_in: route.served_in.into(),
             cors: effects.cors,
             api_revision: route.api_revision,
         }

@@ -6,9 +6,9 @@
 use std::{cmp::Ordering, sync::Arc};
 
 use hanse_runtime::{Area, HostPattern, plain};
-use hanse_topology::ScopeId;
+use hanse_topology::{Name, ScopeId};
 
-use super::{ApiRoutes, Callers, Places, ScopeTable, Served};
+use super::{ApiRoutes, Callers, Elsewhere, Places, ScopeTable, Served};
 
 /// A label that no host has: it stands for every host below a `*.suffix` that has no name of its own.
 const NO_LABEL: &str = "\0";
@@ -126,6 +126,25 @@ impl EnvironmentTable {
         let listener = self.control.listener.as_ref();
         let grants = listener.map(|listener| &listener.grants).filter(|grants| !grants.is_empty());
         grants?.owner(host, path).map(|grant| &*grant.organization)
+    }
+
+    /// Where else a request for a route is served; `None`: here. A Shift of the host counts, else that of every host. A route that an Origin
+    /// publishes is of this region alone: no other could serve it.
+    pub fn elsewhere<'a>(&'a self, host: &str, served: &'a Served) -> Option<Elsewhere<'a>> {
+        let regions = &*served.routes.served_in;
+        match &self.control.shifts {
+            None if regions.is_empty() => None,
+            _ if served.is_local => None,
+            _ if !regions.is_empty() => Some(Elsewhere { regions, epoch: None }),
+            None => None,
+            Some(shifts) => shifts.find(host),
+        }
+    }
+
+    /// Whether gateways of a region may send it requests over tunnels.
+    pub fn takes_from(&self, region: Option<&Name>) -> bool {
+        let peers = self.control.listener.as_ref().map(|listener| &listener.tunnel_peers);
+        region.zip(peers).is_some_and(|(region, peers)| peers.contains(region))
     }
 
     /// Who may call. Only the control plane says that.

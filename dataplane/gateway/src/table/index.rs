@@ -22,7 +22,7 @@ use std::{
 
 use bytes::Bytes;
 use hanse_link::ValueHash;
-use hanse_runtime::{Origin, Resource, ResourceKind, Unusable};
+use hanse_runtime::{Origin, Resource, ResourceKind, Shift, Unusable};
 use hanse_topology::ScopeId;
 use sha2::{Digest as _, Sha256};
 
@@ -30,7 +30,7 @@ pub use self::outside::{Waiting, WaitsFor};
 use self::{claims::Claims, routes::Routes, subscriptions::Subscriptions, versions::Versions};
 use super::{
     ApiRoutes, Caller, ConnectProfiles, HostMap, KeyDigest, ScopeTable, Served, SetId, Upstream, UpstreamId,
-    callers::Callers,
+    callers::Callers, shifts::Shifts,
 };
 use crate::metrics::{ApiCounters, ApiStats};
 
@@ -39,7 +39,7 @@ const POISONED: &str = "is poisoned: this gateway ended, or could not compile, b
      until it changes, the last version that was served so long is used";
 
 /// Keys of a scope.
-type Key = Arc<str>;
+pub(super) type Key = Arc<str>;
 
 /// The resources of one scope and the table they make.
 #[derive(Debug)]
@@ -54,6 +54,8 @@ pub struct ScopeIndex {
     credentials: HashMap<Key, KeyDigest>,
     credential_claims: Claims<KeyDigest, Arc<Caller>>,
     table: ScopeTable,
+    /// Those in force.
+    shifts: BTreeMap<Key, Shift>,
     /// Of a scope that the control plane makes: its Origins that can be used, by key.
     origins: BTreeMap<Key, Arc<Origin>>,
     /// Of a local scope: its Origin, once it is known.
@@ -67,6 +69,7 @@ pub struct ScopeIndex {
 struct Touched {
     routes: BTreeSet<Key>,
     subscriptions: BTreeSet<Key>,
+    shifts: bool,
 }
 
 /// How much a scope holds, for people.
@@ -101,8 +104,10 @@ impl ScopeIndex {
                 apis: HostMap::default(),
                 kept: HostMap::default(),
                 callers: Callers::default(),
+                shifts: None,
                 places: 0,
             },
+            shifts: BTreeMap::new(),
             origins: BTreeMap::new(),
             origin: None,
             barred: BTreeMap::new(),
@@ -235,6 +240,9 @@ impl ScopeIndex {
             let settled = self.subscriptions.settle(&key, &self.versions, &mut self.table.callers);
             self.settled(key, settled, "subscription keeps its last limit, or has none");
         }
+        if touched.shifts {
+            self.table.shifts = Shifts::of(&self.shifts).map(Arc::new);
+        }
         self.routes.forget_stats();
     }
 
@@ -317,7 +325,11 @@ impl ScopeIndex {
             Resource::Endpoints(set) => profiles.sets.insert(SetId::new(&self.table.scope, key), set),
             // No scope that a gateway follows has one.
             Resource::Secret(_) | Resource::Neighbour(_) | Resource::Zone(_) | Resource::GlobalHost(_) => {}
-            Resource::Shift(_) => {} // gateways of this release tunnel nothing: each region serves what reaches it
+            // One that cannot be used leaves its last good version in force. Where there was none, this region serves the host.
+            Resource::Shift(shift) => {
+                self.shifts.insert(key.clone(), shift);
+                touched.shifts = true;
+            }
             // It says who may publish, and what of it is used.
             Resource::Origin(origin) => drop(self.origins.insert(key.clone(), Arc::new(origin))),
         }
@@ -333,9 +345,9 @@ impl ScopeIndex {
                 ResourceKind::Secret
                 | ResourceKind::Neighbour
                 | ResourceKind::Zone
-                | ResourceKind::GlobalHost
-                | ResourceKind::Shift,
+                | ResourceKind::GlobalHost,
             ) => {}
+            Some(ResourceKind::Shift) => touched.shifts |= self.shifts.remove(key).is_some(),
             Some(ResourceKind::Endpoints) => profiles.sets.remove(SetId::new(&self.table.scope, key)),
             Some(ResourceKind::Origin) => drop(self.origins.remove(key)),
             Some(ResourceKind::Listener) => {

@@ -19,7 +19,14 @@ pub use self::{
     profile::{ConnectProfile, ConnectProfiles},
 };
 use super::{SetId, retry::Tried};
-use crate::health::{EjectionSettings, Failure, Ongoing, RetryBudget, millis};
+use crate::health::{EjectionSettings, Endpoints, Failure, Ongoing, RetryBudget, millis};
+
+/// When a gateway of another region is ejected, and for how long at first: a restart takes a few seconds.
+const EJECTION_OF_PEERS: EjectionSettings =
+    EjectionSettings { consecutive_failures: 1, base_time: Duration::from_secs(5), max_ejected_percent: 100 };
+/// For the head of an answer through a tunnel, where neither the Route nor its Upstream here says how long the service may take: as long as
+/// an answer's body may be silent. The exit knows its Upstream, and answers sooner.
+const TIMEOUT_OF_PEERS: Duration = Duration::from_secs(300);
 
 /// Endpoints of one service.
 #[derive(Debug)]
@@ -152,6 +159,44 @@ impl Upstream {
             referrer: None,
             lack: None,
         }
+    }
+
+    /// The gateways of another region. They are tried as endpoints are, and all of them may be ejected: another region may stand in for this
+    /// one. One failure ejects, because it is of the gateway and not of a service behind it.
+    pub(crate) fn of_peers(
+        id: &UpstreamId,
+        peers: Vec<hanse_runtime::Endpoint>,
+        profile: &Arc<ConnectProfile>,
+        endpoints: &Endpoints,
+    ) -> Self {
+        let common =
+            Common { upstream: id, profile, check: None, ejection: EJECTION_OF_PEERS, named_host: None };
+        let peers: Vec<Endpoint> =
+            (0..).zip(peers).map(|(place, peer)| Endpoint::new(place, peer, &common, endpoints)).collect();
+        let count = peers.len();
+        Self {
+            timeout: TIMEOUT_OF_PEERS,
+            retry: RetryPolicy::default(),
+            preserves_host: true,
+            ongoing: endpoints.ongoing(id),
+            endpoints: peers,
+            rota: rota(&vec![1; count]),
+            in_rota: count,
+            max_ejected: count,
+            referrer: None,
+            lack: None,
+        }
+    }
+
+    /// How its endpoints are connected to; `None`: it has none.
+    pub(crate) fn profile(&self) -> Option<Arc<ConnectProfile>> {
+        self.endpoints.first().map(|endpoint| endpoint.profile.clone())
+    }
+
+    /// Whether nothing speaks against some endpoint.
+    pub(crate) fn looks_well(&self) -> bool {
+        let now = millis(Instant::now());
+        self.endpoints.iter().any(|one| one.health.is_usable(now) && !one.health.is_denied(now))
     }
 
     /// The endpoint whose turn it is, or for a request that has `tried` some the next that it has not; `None`: there is

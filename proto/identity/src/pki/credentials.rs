@@ -63,6 +63,11 @@ impl Credentials {
         &self.key
     }
 
+    /// The whole chain with the key, for handshakes.
+    pub(crate) fn certified(&self) -> Arc<CertifiedKey> {
+        self.certified.clone()
+    }
+
     /// Whose they are.
     pub fn identity(&self) -> &Identity {
         &self.identity

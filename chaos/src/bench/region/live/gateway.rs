@@ -69,7 +69,7 @@ impl Gateway {
         };
         let url = format!("https://{}.example", self.name);
         let report = move || {
-            let serving = serving(&[], (std::slice::from_ref(&url), &[]), &Ok(()));
+            let serving = serving(&[], (std::slice::from_ref(&url), &[], &[]), &Ok(()));
             report_of(&Facts { serving: nested::to_bytes(&serving), ..Facts::default() }, bytes::Bytes::new())
         };
         let (replicas, effective) = (Replicas::new(), EffectiveSource::Immediate);

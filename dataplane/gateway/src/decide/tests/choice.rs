@@ -41,7 +41,7 @@ fn environments_are_chosen_by_host_and_protocol() {
         ],
         &FACES,
     );
-    let judge = Judge { table, now: Duration::ZERO };
+    let judge = Judge { table, now: Duration::ZERO, ..Judge::new(Vec::new()) };
     let check = |host: &str, path: &str, served: bool| {
         for protocol in PROTOCOLS {
             let (_, words) = judge.judge_over(protocol, &format!("GET {path}"), &[("host", host)]);

@@ -5,8 +5,13 @@ use super::*;
 #[test]
 fn a_gateway_of_internal_environments_alone_has_nothing_for_external_entries() {
     let inner = index("inner", vec![internal_listener("inner", &[])]).table();
-    let unheard = Judge { table: RoutingTable::new(Vec::new(), &FACES), now: Duration::ZERO };
-    let judge = Judge { table: RoutingTable::new(vec![inner], &FACES), now: Duration::ZERO };
+    let unheard =
+        Judge { table: RoutingTable::new(Vec::new(), &FACES), now: Duration::ZERO, ..Judge::new(Vec::new()) };
+    let judge = Judge {
+        table: RoutingTable::new(vec![inner], &FACES),
+        now: Duration::ZERO,
+        ..Judge::new(Vec::new())
+    };
     for (request, host, inside) in [
         ("GET /x", "inner.example", "404 no-route"),
         ("GET /%zz", "inner.example", "400 bad-path"),
@@ -42,7 +47,7 @@ fn two_environments() -> RoutingTable {
 
 #[test]
 fn an_internal_host_is_an_unknown_host_at_external_entries() {
-    let judge = Judge { table: two_environments(), now: Duration::ZERO };
+    let judge = Judge { table: two_environments(), now: Duration::ZERO, ..Judge::new(Vec::new()) };
     let preflight = [("origin", "https://o.example"), ("access-control-request-method", "GET")];
     let requests: [(&str, &[(&str, &str)]); 7] = [
         ("GET /x", &[]),

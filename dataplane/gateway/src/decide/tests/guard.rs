@@ -72,7 +72,7 @@ fn an_open_tail_is_no_way_round_a_guard_in_another_scope_of_the_environment() {
     ] {
         let added = local_index("east", local);
         let table = RoutingTable::new(vec![index("production", control).table(), added.table()], &FACES);
-        let judge = Judge { table, now: Duration::from_secs(1) };
+        let judge = Judge { table, now: Duration::from_secs(1), ..Judge::new(Vec::new()) };
         let check = |request: &str, wanted: &str| assert_eq!(judge.judge(request, &[]), wanted, "{request}");
         check("GET /admin/users", "401 key-missing");
         check("GET /else", "* /* -> /else");
@@ -100,7 +100,7 @@ fn a_local_route_of_the_same_api_is_no_way_round_its_guard() {
     let control = [vec![listener("production", &[])], guarded.to_vec(), other.to_vec()].concat();
     let (made, added) = (index("production", control), local_index("east", open()));
     let table = RoutingTable::new(vec![made.table(), added.table()], &FACES);
-    let judge = Judge { table, now: Duration::from_secs(1) };
+    let judge = Judge { table, now: Duration::from_secs(1), ..Judge::new(Vec::new()) };
     assert_eq!(judge.judge("GET /else", &[]), "* /* -> /else");
     for respelled in ["GET //orders/1", "GET /;x/orders/1", "GET //carts/1", "GET /x;/../carts/1"] {
         let verdict = judge.judge(respelled, &[]);

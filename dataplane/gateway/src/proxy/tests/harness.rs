@@ -11,6 +11,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use hanse_identity::TunnelServer;
 use hanse_process::ShutdownTrigger;
 use hanse_proto::runtime::{self, resource::Kind};
 use hanse_runtime::{Resource, ResourceKind};
@@ -31,10 +32,11 @@ use crate::{
     config::{Drain, Limits, Network},
     health::{Endpoints, HealthChecks},
     metrics::{ApiCounters, GatewayMetrics, HostCounters},
-    proxy::{BoundEntry, Dataplane, DataplaneOptions, Slots, bind},
+    proxy::{BoundEntry, BoundTunnel, Dataplane, DataplaneOptions, Slots, bind},
     table::{ConnectProfiles, FACES, Protocol, RoutingTable, SetId, index::ScopeIndex},
     testbed,
     testbed::scope,
+    tunnel::Tunnels,
 };
 
 /// How gateways of tests show themselves in `CDN-Loop`.
@@ -58,6 +60,8 @@ pub(super) struct Gateway {
     /// Internal entries; `http` and `https` are external.
     pub(super) internal: SocketAddr,
     pub(super) internal_https: Option<SocketAddr>,
+    /// For gateways of other regions.
+    pub(super) tunnel: Option<SocketAddr>,
     pub(super) metrics: Arc<GatewayMetrics>,
     pub(super) hosts: HostCounters,
     pub(super) endpoints: Endpoints,
@@ -80,6 +84,9 @@ pub(super) struct Setup {
     pub(super) trusted_proxies: Vec<Network>,
     /// On both listeners.
     pub(super) proxy_protocol: bool,
+    pub(super) tunnels: Arc<Tunnels>,
+    /// It takes requests over tunnels.
+    pub(super) tunnel: Option<TunnelServer>,
 }
 
 impl Default for Setup {
@@ -95,6 +102,8 @@ impl Default for Setup {
             upstream_connections: 1_024,
             trusted_proxies: Vec::new(),
             proxy_protocol: false,
+            tunnels: Arc::default(),
+            tunnel: None,
         }
     }
 }
@@ -121,7 +130,12 @@ impl Gateway {
         let https = setup.tls.as_ref().map(|_| bound(Protocol::Https, Exposure::External));
         let internal = bound(Protocol::Http, Exposure::Internal);
         let internal_https = setup.tls.as_ref().map(|_| bound(Protocol::Https, Exposure::Internal));
+        let tunnel =
+            setup.tunnel.map(|server| BoundTunnel { server, sockets: bind(any, setup.workers).unwrap() });
+        let tunnel_address = tunnel.as_ref().map(|tunnel| tunnel.sockets[0].local_addr().unwrap());
         let options = DataplaneOptions {
+            tunnel,
+            tunnels: setup.tunnels,
             table: table.clone(),
             limits: setup.limits,
             max_connections: setup.limits.connections(4_096, 0).clients,
@@ -145,6 +159,7 @@ impl Gateway {
             https,
             internal,
             internal_https,
+            tunnel: tunnel_address,
             metrics,
             hosts: counters.hosts.clone(),
             endpoints,

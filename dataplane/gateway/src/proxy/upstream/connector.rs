@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use hanse_identity::{TunnelClient, TunnelStream};
 use http::Uri;
 use hyper::client::conn::http1;
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
@@ -53,6 +54,8 @@ pub(super) enum ConnectTimeout {
 #[derive(Clone)]
 pub(crate) struct Connector {
     inner: HttpsConnector<Tcp>,
+    /// The same without TLS.
+    tcp: Tcp,
     timeout: Duration,
 }
 
@@ -79,7 +82,10 @@ impl Connector {
 
     pub(super) fn over(profile: &ConnectProfile, names: &Names) -> Self {
         let tcp = Tcp::new(names.within(profile.timeout), profile);
-        let tls = HttpsConnectorBuilder::new().with_tls_config((*profile.tls).clone()).https_or_http();
+        let own = tcp.clone();
+        let mut config = (*profile.tls).clone();
+        config.alpn_protocols.clear(); // the builder says itself what is spoken
+        let tls = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http();
         let inner = match &profile.server_name {
             Some(name) => tls
                 .with_server_name_resolver(FixedServerNameResolver::new(name.clone()))
@@ -87,7 +93,22 @@ impl Connector {
                 .wrap_connector(tcp),
             None => tls.enable_http1().wrap_connector(tcp),
         };
-        Self { inner, timeout: profile.timeout }
+        Self { inner, tcp: own, timeout: profile.timeout }
+    }
+
+    /// A connection to a gateway of another region.
+    pub(super) async fn tunnel(
+        &mut self,
+        tunnel: &TunnelClient,
+        uri: Uri,
+    ) -> Result<TokioIo<TunnelStream<TcpStream>>, BoxError> {
+        let host = uri.host().unwrap_or_default().to_owned();
+        let connecting = self.tcp.call(uri);
+        within(self.timeout, async {
+            let tcp = connecting.await?.into_inner();
+            Ok(TokioIo::new(tunnel.connect(&host, tcp).await?))
+        })
+        .await
     }
 }
 
@@ -101,15 +122,19 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let connecting = self.inner.call(uri);
-        let timeout = self.timeout;
-        Box::pin(async move {
-            match tokio::time::timeout(timeout, connecting).await {
-                Err(_elapsed) => Err(ConnectTimeout::Connection(timeout).into()),
-                Ok(Err(error)) if is_late_lookup(&*error) => Err(ConnectTimeout::Lookup(error).into()),
-                Ok(connected) => connected,
-            }
-        })
+        Box::pin(within(self.timeout, self.inner.call(uri)))
+    }
+}
+
+/// Bounds what makes a connection.
+async fn within<T>(
+    timeout: Duration,
+    work: impl Future<Output = Result<T, BoxError>>,
+) -> Result<T, BoxError> {
+    match tokio::time::timeout(timeout, work).await {
+        Err(_elapsed) => Err(ConnectTimeout::Connection(timeout).into()),
+        Ok(Err(error)) if is_late_lookup(&*error) => Err(ConnectTimeout::Lookup(error).into()),
+        Ok(connected) => connected,
     }
 }
 

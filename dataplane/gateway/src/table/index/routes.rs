@@ -176,7 +176,8 @@ impl Routes {
         let entry = self.entries.get(key)?;
         let wanted = &entry.wanted.upstream;
         let missing = || Unusable::new("upstream", format!("{wanted} is not there, or cannot be used"));
-        let settled = self.upstreams.get(wanted).map(drop).ok_or_else(missing);
+        let is_there = !entry.wanted.served_in.is_empty() || self.upstreams.contains_key(wanted);
+        let settled = if is_there { Ok(()) } else { Err(missing()) };
         if let Some(next) = self.next(entry, versions) {
             self.serve(key, next, table);
         }
@@ -189,7 +190,9 @@ impl Routes {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let stats = stats_of(&mut self.stats, &self.counters, table, &routes);
         let by_host = by_host(&self.counters, table, &routes);
-        let served = Arc::new(Served { key: key.clone(), routes: routes.clone(), upstream, stats, by_host });
+        let is_local = table.scope.is_local();
+        let served = Served { key: key.clone(), is_local, routes: routes.clone(), upstream, stats, by_host };
+        let served = Arc::new(served);
         let now = InForce { served: served.clone(), from, upstream_from };
         let before = entry.in_force.replace(now);
         // With another upstream at the same places, no other route answers there than before.
@@ -236,7 +239,9 @@ impl Routes {
         let Some(routes) = unusable.and_then(kept::place_of).map(Arc::new) else { return };
         let stats = stats_of(&mut self.stats, &self.counters, table, &routes);
         let (by_host, upstream) = (by_host(&self.counters, table, &routes), None);
-        let served = Arc::new(Served { key: key.clone(), routes: routes.clone(), upstream, stats, by_host });
+        let is_local = table.scope.is_local();
+        let served = Served { key: key.clone(), is_local, routes: routes.clone(), upstream, stats, by_host };
+        let served = Arc::new(served);
         for place in places(&routes) {
             let holder = self.kept_claims.claim(place.clone(), key, served.clone());
             set(&mut table.kept, &place, Some(holder));
@@ -249,6 +254,12 @@ impl Routes {
     /// before, with its own upstream as it is now or as it last was. `None`: what is served now is that already.
     fn next(&self, entry: &Entry, versions: &Versions) -> Option<Next> {
         let newest = entry.wanted.clone();
+        if !newest.served_in.is_empty() {
+            let is_served = |before: &InForce| Arc::ptr_eq(&before.served.routes, &newest);
+            let is_new = !entry.in_force.as_ref().is_some_and(is_served);
+            let from = entry.wanted_from.clone();
+            return is_new.then_some(Next { routes: newest, from, upstream: None, upstream_from: None });
+        }
         let upstream = self.upstreams.get(&newest.upstream);
         let (routes, from, upstream, upstream_from) = match (upstream, &entry.in_force) {
             // Its upstream is gone: the last version of that serves the new route too.

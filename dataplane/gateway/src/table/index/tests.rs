@@ -122,7 +122,7 @@ fn what_cannot_be_used_keeps_its_last_good_version() {
     assert_eq!((serves(&index, "/orders").as_str(), reasons(&index).len()), ("nothing", 0));
 }
 
-/// Zones and hosts are of `dns` scopes, and no gateway of this release tunnels. None of the three is ever of a local scope.
+/// Zones and hosts are of `dns` scopes. A Shift changes which region answers a request, and no route. None of the three is ever of a local scope.
 #[test]
 fn what_directs_clients_elsewhere_changes_no_table() {
     let epoch = Some(runtime::Epoch { generation: 1, revision: 1 });

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use hanse_identity::TunnelClient;
 use hanse_runtime::Trust;
 use hanse_topology::Name;
 use rustls::{ClientConfig, RootCertStore};
@@ -23,6 +24,8 @@ pub struct ConnectProfile {
     pub server_name: Option<ServerName<'static>>,
     /// Where connections may go.
     pub egress: Arc<EgressGuard>,
+    /// To gateways of another region; `None`: to a service.
+    pub tunnel: Option<TunnelClient>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -62,7 +65,7 @@ impl ConnectProfiles {
         });
         let (id, egress) = (self.endpoints.next_id(), self.endpoints.egress(key.environment.as_ref()));
         let server_name = key.server_name.clone();
-        let profile = Arc::new(ConnectProfile { id, timeout, tls, server_name, egress });
+        let profile = Arc::new(ConnectProfile { id, timeout, tls, server_name, egress, tunnel: None });
         self.known.insert(key, &profile);
         profile
     }
