@@ -336,6 +336,9 @@ impl Config {
                 return refuse(key, "must be above 0; leave it out for the default");
             }
         }
+        if tunnel.is_some() {
+            return refuse("tunnel", "this release gives gateways no certificates for it yet: leave it out");
+        }
         Ok(())
     }
 

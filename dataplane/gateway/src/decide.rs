@@ -52,8 +52,8 @@ pub struct Head<'a> {
     pub now: Clock,
     /// Seconds since 1970, for keys that expire. Asked only where needed.
     pub unix_now: fn() -> u64,
-    /// The gateways of other regions. Asked only for what those serve.
-    pub peers: &'a Peers,
+    /// The gateways of other regions. Asked only for what those serve. `None`: this gateway has no tunnels, so it serves what it can.
+    pub peers: Option<&'a Peers>,
     /// The gateway of another region that sent it; `None`: it is a client's.
     pub sent_by: Option<&'a TunnelPeer>,
 }
@@ -189,7 +189,9 @@ fn examine(table: &RoutingTable, head: &Head<'_>, matched: &mut Matched) -> Resu
     if let Some(bucket) = grant.and_then(|grant| grant.bucket.as_ref()) {
         bucket.take(head.now).map_err(|retry_after| Refusal::OverPlan { retry_after })?;
     }
-    let (upstream, departure) = match environment.elsewhere(&host, served) {
+    // Without tunnels a Shift cannot be followed. A route of other regions cannot be served here in any case.
+    let is_followed = |elsewhere: &Elsewhere<'_>| head.peers.is_some() || elsewhere.epoch.is_none();
+    let (upstream, departure) = match environment.elsewhere(&host, served).filter(is_followed) {
         None => (served.upstream.clone().ok_or(Refusal::NoEndpoint)?, None),
         Some(elsewhere) => {
             let (upstream, departure) = depart(environment, served, operation, elsewhere, head, matched)?;
@@ -225,7 +227,7 @@ fn depart(
     let Elsewhere { regions, epoch } = elsewhere;
     let unreachable = || Refusal::TunnelUnreachable { region: regions[0].clone() };
     let name = environment.scope().environment().ok_or_else(unreachable)?;
-    let (region, upstream) = head.peers.of(name, regions).ok_or_else(unreachable)?;
+    let (region, upstream) = head.peers.and_then(|peers| peers.of(name, regions)).ok_or_else(unreachable)?;
     let said = TunnelHead {
         environment: name.clone(),
         route: (*served.key).into(),

@@ -80,8 +80,8 @@ impl Outcome {
 /// What the serving threads share of tunnels.
 #[derive(Debug, Default)]
 pub struct Tunnels {
-    /// The gateways of other regions.
-    pub peers: Peers,
+    /// The gateways of other regions; `None`: this gateway has no tunnels.
+    pub peers: Option<Peers>,
     /// Requests at once, in each direction.
     max_requests: usize,
     out: AtomicUsize,
@@ -91,7 +91,7 @@ pub struct Tunnels {
 impl Tunnels {
     /// With these peers, and so many requests at once in each direction.
     pub fn new(peers: Peers, max_requests: usize) -> Arc<Self> {
-        Arc::new(Self { peers, max_requests, ..Self::default() })
+        Arc::new(Self { peers: Some(peers), max_requests, ..Self::default() })
     }
 
     /// Room for one more request; `None`: there are as many as there may be.

@@ -49,6 +49,7 @@ fn commands() {
         role: "publisher".into(),
         organization: "shop".into(),
         from: "10.0.0.7:51234".into(),
+        reason: "racks".into(),
     };
     let of_operator = Command { origin: Some(origin), ..command(command::Body::Apply(Apply { changes })) };
     recorded("control-origin", &of_operator);
@@ -97,6 +98,7 @@ fn commands() {
         role: "publisher".into(),
         organization: "shop".into(),
         from: "10.0.0.7:51234".into(),
+        reason: String::new(),
     };
     let asked = Command { origin: Some(origin), ..command(command::Body::DropAudit(drop)) };
     recorded("control-drop-audit", &asked);
@@ -223,6 +225,7 @@ fn audit_entry() -> AuditEntry {
         request_id: "r-1".into(),
         what: "apply".into(),
         changes: vec![change],
+        reason: "racks".into(),
     }
 }
 

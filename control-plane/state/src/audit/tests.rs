@@ -53,6 +53,7 @@ fn asked(state: &State, body: CommandBody) -> Command {
             role: Some(TokenRole::Admin),
             organization: None,
             from: "10.0.0.7:51234".into(),
+            reason: String::new(),
         },
         body,
     }
@@ -502,6 +503,7 @@ fn a_token_of_one_organization_reaches_no_further_whatever_was_judged_before() {
         organization: Some(crate::fixture::name(organization)),
         role: Some(TokenRole::Publisher),
         from: String::new(),
+        reason: String::new(),
     };
     let put = |world: &mut World, organization: &str, yaml: &str| {
         let command = asked(&world.state, CommandBody::Apply(changes(yaml)));

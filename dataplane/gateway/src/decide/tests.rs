@@ -18,13 +18,13 @@ use crate::{table::FACES, testbed::*};
 struct Judge {
     table: RoutingTable,
     now: Duration,
-    peers: Peers,
+    peers: Option<Peers>,
     sent_by: Option<TunnelPeer>,
 }
 
 impl Judge {
     fn new(resources: Vec<(Arc<str>, Bytes)>) -> Self {
-        Self { table: table(resources), now: Duration::from_secs(1), peers: Peers::default(), sent_by: None }
+        Self { table: table(resources), now: Duration::from_secs(1), peers: Some(Peers::default()), sent_by: None }
     }
 
     /// Judges `"METHOD TARGET"` with headers; the verdict in words.
@@ -63,7 +63,7 @@ impl Judge {
             max_body: 1_000,
             now: Clock::at(self.now),
             unix_now: || 1_700_000_000,
-            peers: &self.peers,
+            peers: self.peers.as_ref(),
             sent_by: self.sent_by.as_ref(),
         };
         let (matched, verdict) = decide(&self.table, &head);

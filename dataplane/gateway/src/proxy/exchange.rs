@@ -133,7 +133,7 @@ async fn settle(
             max_body: serving.limits.max_body_bytes,
             now: Clock::now(),
             unix_now,
-            peers: &serving.tunnels.peers,
+            peers: serving.tunnels.peers.as_ref(),
             sent_by: client.entry.as_ref().map(|entry| &entry.peer),
         };
         let (matched, verdict) = decide::decide(&table, &head);

@@ -32,6 +32,7 @@ fn by_ci(world: &World, plan: &str) -> Command {
             role: Some(TokenRole::Publisher),
             organization: Some(name("default")),
             from: String::new(),
+            reason: String::new(),
         },
         body: CommandBody::Apply(changes(&format!("{{kind: Plan, name: {plan}}}"))),
     }

@@ -85,6 +85,7 @@ impl World {
                 role: Some(role),
                 organization: organization.map(name),
                 from: String::new(),
+                reason: String::new(),
             },
             body,
         };

@@ -20,7 +20,8 @@ fn shifted(revision: Option<u64>) -> Vec<(Arc<str>, Bytes)> {
 fn entry_of(resources: Vec<(Arc<str>, Bytes)>) -> Judge {
     let judge = Judge::new(resources);
     let ends = TwoRegions::new().ends("eu-west", &["production"]);
-    judge.peers.set(&in_us_east(&["10.0.0.7:7447".to_owned()]), &ends, &Endpoints::default()).unwrap();
+    let peers = judge.peers.as_ref().unwrap();
+    peers.set(&in_us_east(&["10.0.0.7:7447".to_owned()]), &ends, &Endpoints::default()).unwrap();
     judge
 }
 
@@ -55,6 +56,18 @@ fn an_entry_decides_whole_and_sends_on_what_other_regions_serve() {
     bring_back("believe-tunnel-header", || {
         assert_ne!(judge.judge(GET, &[("hanse-tunnel", SENT)]), "401 key-missing");
     });
+}
+
+#[test]
+fn a_gateway_without_tunnels_serves_what_it_can() {
+    let mut judge = entry_of(shifted(Some(5)));
+    judge.peers = None;
+    assert_eq!(judge.judge(GET, &[KEY]), SERVED);
+    let mut route = route("orders", "/orders/v1", &["GET /orders/{id}"]);
+    (route.upstream, route.served_in) = (String::new(), vec!["us-east".to_owned()]);
+    let mut judge = entry_of([shifted(None), vec![route_entry(route)]].concat());
+    judge.peers = None;
+    assert_eq!(judge.judge(GET, &[KEY]), "503 tunnel-unreachable");
 }
 
 #[test]

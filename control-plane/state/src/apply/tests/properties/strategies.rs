@@ -403,7 +403,10 @@ fn origin() -> impl Strategy<Value = (&'static str, Origin)> {
     ];
     let of_token = (pick(&["admin", "ops"]), rights).prop_map(|(token, (role, organization))| {
         let from = "10.0.0.7:51234".to_owned();
-        (token, Origin { owner: token.to_owned(), role: Some(role), organization, from })
+        (
+            token,
+            Origin { owner: token.to_owned(), role: Some(role), organization, from, reason: String::new() },
+        )
     });
     prop_oneof![4 => Just(("tester", Origin::default())), 1 => of_token]
 }
