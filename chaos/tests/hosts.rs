@@ -116,7 +116,7 @@ fn reached(table: &RoutingTable, host: &str, path: &str) -> Option<String> {
         max_body: 1_000,
         now: Clock::now(),
         unix_now: || 1_800_000_000,
-        peers: &Peers::default(),
+        peers: Some(&Peers::default()),
         sent_by: None,
     };
     let (matched, verdict) = decide(table, &head);

@@ -179,7 +179,7 @@ fn served(when: &str, serves: Option<&BindingServes>) -> Vec<String> {
         format!("  {when}: {revision} by {upstream} in {environment}: {regions} ({lifecycle})")
     };
     let sent_on = (!sent_on_from.is_empty()).then(|| sent_on_from.join(", "));
-    let sent_on = sent_on.map(|regions| format!("  {when}: sent on to these: {regions}"));
+    let sent_on = sent_on.map(|regions| format!("  {when}: sent on to these from {regions}"));
     alike.into_iter().map(line).chain(sent_on).collect()
 }
 
@@ -236,7 +236,7 @@ mod tests {
              \x20 now: orders-r3 by backend in production: eu, us (published)\n\
              \x20 then: orders-r3 by backend in production: us (published)\n\
              \x20 then: orders-r4 by canary in production: eu (published)\n\
-             \x20 then: sent on to these: ap, sa\n\
+             \x20 then: sent on to these from ap, sa\n\
              \n\
              Binding shop/pay serves\n\
              \x20 now: nothing: there is no such Binding\n\
