@@ -16,6 +16,10 @@ use crate::head;
 /// far less.
 const DIFFERS_FOR: Duration = Duration::from_secs(10);
 
+/// The longest that a holder waits for that. Each takeover of a term that answers an unreached head doubles the wait of the next: two holders
+/// that hear of each other by a third node alone would otherwise take over from each other all the time.
+const DIFFERS_AT_MOST: Duration = Duration::from_secs(320);
+
 /// Random numbers for one step.
 #[derive(Debug, Clone, Copy)]
 pub struct Draw {
@@ -93,6 +97,8 @@ pub struct Holder {
     own: Option<Lineage>,
     /// It took over in this term because another had not heard of it. It does so once, or two would go on for ever.
     was_unheard: bool,
+    /// How often it took over in this term because of a head that nothing brings here.
+    unreached: u32,
     /// Since when it follows and the scope is not as wished everywhere that it knows of, and for how long that may be.
     differs: Option<(Instant, Duration)>,
 }
@@ -100,7 +106,7 @@ pub struct Holder {
 impl Holder {
     /// One that has not published yet, with the key of this digest, of an Origin that was made then.
     pub fn new(key: KeyDigest, made_at_ms: u64) -> Self {
-        Self { key, made_at_ms, term: None, own: None, was_unheard: false, differs: None }
+        Self { key, made_at_ms, term: None, own: None, was_unheard: false, unreached: 0, differs: None }
     }
 
     /// What to do now. To be called when what it sees has changed, and at [`Self::due`]. What it publishes is in force when
@@ -130,7 +136,8 @@ impl Holder {
             }
             (Some(_), _) => Reason::Differs,
         };
-        let (since, bound) = *self.differs.get_or_insert((now, DIFFERS_FOR + draw.pause));
+        let wait = DIFFERS_FOR.saturating_mul(2_u32.saturating_pow(self.unreached)).min(DIFFERS_AT_MOST);
+        let (since, bound) = *self.differs.get_or_insert((now, wait + draw.pause));
         match now.saturating_duration_since(since) >= bound {
             true => self.takeover(seen, draw, reason),
             false => Step::Rest,
@@ -148,9 +155,10 @@ impl Holder {
         self.own = Some(to.lineage);
         self.differs = None;
         match reason {
-            Reason::Term => (self.term, self.was_unheard) = (Some(term), false),
+            Reason::Term => (self.term, self.was_unheard, self.unreached) = (Some(term), false, 0),
             Reason::Unheard => self.was_unheard = true,
-            Reason::Differs | Reason::Unreached => {}
+            Reason::Unreached => self.unreached = self.unreached.saturating_add(1),
+            Reason::Differs => {}
         }
     }
 

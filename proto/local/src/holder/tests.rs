@@ -322,3 +322,29 @@ fn the_last_counter_is_the_end() {
     a.met = Some(Position { lineage, revision: 9 });
     assert_eq!(a.said(), format!("{}a/1 Term", u32::MAX));
 }
+
+#[test]
+fn two_that_hear_of_each_other_by_a_third_node_alone_take_over_ever_less_often() {
+    let (mut a, mut b) = (Node::new(A), Node::new(B));
+    assert_eq!(a.said(), "1a/1 Term");
+    b.hears_of(&a);
+    assert_eq!(b.said(), "2b/1 Term");
+    let mut takeovers = 0;
+    for _second in 0..3_600 {
+        // Each is shown what the other holds, and nothing brings it there.
+        a.hears_of(&b);
+        takeovers += usize::from(a.after(1).said().contains("Unreached"));
+        b.hears_of(&a);
+        takeovers += usize::from(b.after(1).said().contains("Unreached"));
+    }
+    assert!((5..=40).contains(&takeovers), "{takeovers} takeovers in an hour");
+    // A new term begins anew.
+    a.term = Some(2);
+    assert!(a.said().ends_with("Term"));
+    b.term = Some(2);
+    b.hears_of(&a);
+    assert!(b.said().ends_with("Term"));
+    a.hears_of(&b);
+    assert_eq!(a.after(1).said(), "rests");
+    assert!(a.after(13).said().contains("Unreached"));
+}
