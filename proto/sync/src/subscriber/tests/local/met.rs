@@ -66,7 +66,7 @@ fn a_publisher_that_lacks_a_head_hears_of_it_again() {
     pair.write(HOLDER, 2, 1, &[("a", "1")]);
     pair.exchange(untouched);
     let head = pair.origin.meets(in_generation(3, 1));
-    assert_eq!(pair.told(), [head.clone()]);
+    assert_eq!(pair.told(), std::slice::from_ref(&head));
     let told = |pair: &mut Pair, seconds| (0..seconds).flat_map(|_| pair.told()).count();
     let period = TELL_AGAIN_AFTER.as_secs();
     assert_eq!(told(&mut pair, period - 1), 0);
