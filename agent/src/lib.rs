@@ -12,6 +12,7 @@ mod error;
 mod gateways;
 mod neighbours;
 mod node;
+mod places;
 mod region;
 mod test_origin;
 #[cfg(test)]

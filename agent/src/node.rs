@@ -6,7 +6,7 @@ use hanse_identity::{
     Alpn, Authority, Clients, LiveAuthority, LiveCredentials, MAX_ENROLMENT_BYTES, Ports, server_tls,
 };
 use hanse_link::{
-    EffectiveSource, Freshness, LinkStatus, MAX_GATEWAY_MESSAGE_BYTES, NeighbourService, Replicas,
+    EffectiveSource, Freshness, LinkStatus, MAX_GATEWAY_MESSAGE_BYTES, NeighbourService, Published, Replicas,
     SubscriberHandle, Subscribers, neighbour_service, publisher_service,
 };
 use hanse_local::{Directory, Holding, Wishes};
@@ -27,6 +27,7 @@ use crate::{
     enrolment::EnrolmentService,
     gateways::Gateways,
     neighbours::{self, Links, NeighbourAdmission},
+    places::OwnPlaces,
     region::{self, Own, RegionMetrics, RegionWatcher, Shown, Teller, Watched, Watching},
     test_origin,
 };
@@ -110,15 +111,21 @@ pub async fn run_observed(
     );
     shell.supervisor.spawn("admission", answers, Answers::watch);
     let publisher = publisher_service(
-        node.replicas.clone(),
+        Published {
+            replicas: node.replicas.clone(),
+            freshness: link.freshness.clone(),
+            places: node.places.clone(),
+        },
         Arc::new(admission),
-        link.freshness.clone(),
         subscribers.clone(),
         node.credentials.identity().to_string(),
         MAX_GATEWAY_MESSAGE_BYTES,
         shutdown.clone(),
     );
     let (neighbours, region) = neighbours(&node, &config.region, &own, local, link.freshness);
+    let own_places =
+        OwnPlaces::new(&config.region, region.clone(), node.places.clone(), node.replicas.clone());
+    shell.supervisor.spawn("places-of-region", own_places, OwnPlaces::run);
     // Mostly nothing measures.
     let _ = observer.send(Observed { replicas: node.replicas.clone(), region: RegionWatcher::new(region) });
     // A certificate of another region is of no use at either port.
@@ -225,7 +232,7 @@ fn neighbours(
     );
     let followers = Subscribers::new();
     let shown = tell_of_region(node, gateways, &followers, &directory);
-    shell.show(pages.merge(region::pages(shown.clone())));
+    shell.show(pages.merge(region::pages(shown.clone())).merge(node.place_pages()));
     shell.supervisor.spawn_lasting("neighbours", links, |links, shutdown| Box::pin(links.run(shutdown)));
     let (admission, answers) = NeighbourAdmission::new(region.clone(), directory, local);
     shell.supervisor.spawn("neighbour-admission", answers, neighbours::Answers::watch);

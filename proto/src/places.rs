@@ -6,7 +6,7 @@ use hanse_topology::{Name, dialable, of_no_host};
 use prost::Message as _;
 
 use crate::{
-    InvalidMessage,
+    InvalidMessage, runtime,
     sync::{self, Health, PlaceRow},
 };
 
@@ -92,6 +92,12 @@ pub fn read(
         return Err(InvalidMessage::new("places", why));
     }
     Ok(places.rows.into_iter().map(Place::try_from))
+}
+
+/// Whether this resource is the Listener of an internal environment.
+pub fn is_internal_listener(resource: &[u8]) -> bool {
+    let kind = runtime::Resource::decode(resource).ok().and_then(|resource| resource.kind);
+    matches!(kind, Some(runtime::resource::Kind::Listener(listener)) if listener.internal)
 }
 
 fn check_count(items: &'static str, count: usize, most: usize) -> Result<(), InvalidMessage> {

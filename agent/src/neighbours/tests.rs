@@ -8,12 +8,16 @@ use hanse_identity::{
     PeerKeys, client_tls, server_tls,
 };
 use hanse_link::{
-    Admission, EffectiveSource, Freshness, LinkStatus, MAX_AGENT_MESSAGE_BYTES, Offer, Replicas, Service,
-    SubscriberOptions, SubscriberTask, Subscribers, Unknown, Wanted, publisher_service,
+    Admission, EffectiveSource, Freshness, KeptPlaces, LinkStatus, MAX_AGENT_MESSAGE_BYTES, Offer, Published,
+    Replicas, Service, SubscriberOptions, SubscriberTask, Subscribers, Unknown, Wanted, publisher_service,
 };
 use hanse_local::{Wish, Wishes};
 use hanse_process::{ShutdownTrigger, WallClock};
-use hanse_proto::runtime::{Holder, Neighbour, Origin, Resource, resource::Kind};
+use hanse_proto::{
+    places::Place,
+    runtime::{Holder, Neighbour, Origin, Resource, resource::Kind},
+    sync::Health,
+};
 use hanse_topology::{Identity, Lineage, Name, Position, Role, ScopeId};
 use prost::Message as _;
 use serde_json::Value;
@@ -67,6 +71,8 @@ struct World {
     control: Authority,
     trust: LiveTrust,
     replicas: Replicas,
+    /// What the control node knows of places.
+    places: KeptPlaces,
     server: SocketAddr,
     stop: ShutdownTrigger,
     _freshness: watch::Sender<Freshness>,
@@ -92,13 +98,12 @@ impl World {
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = tcp.local_addr().unwrap();
         let (stop, shutdown) = ShutdownTrigger::new();
-        let replicas = Replicas::new();
+        let (replicas, places) = (Replicas::new(), KeptPlaces::default());
         let confirmed_at = std::time::Instant::now() + SOON;
         let (freshness, fresh) = watch::channel(Freshness { confirmed_at, quorum: true });
         let publisher = publisher_service(
-            replicas.clone(),
+            Published { replicas: replicas.clone(), freshness: fresh, places: places.clone() },
             Arc::new(Everything(replicas.clone())),
-            fresh,
             Subscribers::new(),
             "cp-1".to_owned(),
             MAX_AGENT_MESSAGE_BYTES,
@@ -107,7 +112,7 @@ impl World {
         let bounds = Bounds::of_federation(100);
         let listener = Listener::new("test", tcp, bounds, &ListenerMetrics::default()).with_tls(tls);
         tokio::spawn(listener.serve_grpc(Routes::new(publisher), shutdown));
-        Self { control, trust, replicas, server, stop, _freshness: freshness }
+        Self { control, trust, replicas, places, server, stop, _freshness: freshness }
     }
 
     /// Calls a service of an agent, as a process with this identity, whose certificate another agent's authority issued.
@@ -312,6 +317,46 @@ async fn agents_follow_one_another_also_after_a_restart_without_the_control_plan
     b.own_is_another(&second).await;
     a.stop().await;
     b.stop().await;
+}
+
+#[tokio::test]
+async fn without_the_control_plane_health_of_others_becomes_unknown_and_addresses_stay() {
+    let world = World::new().await;
+    let mut a = world.agent("a");
+    world.publish(1, &[(&a, a.key)], &a);
+    let place = |environment: &str| Place {
+        region: name("us-east"),
+        environment: name(environment),
+        health: Health::Up,
+        age: Duration::from_secs(10),
+        addresses: vec!["192.0.2.7".parse().unwrap()],
+        tunnels: vec!["192.0.2.7:7447".to_owned()],
+        left_out: 0,
+    };
+    world.places.take_own([place("production"), place("elsewhere")], std::time::Instant::now());
+    a.start();
+    let until = async |a: &Agent, health: &str| {
+        let deadline = Instant::now() + SOON;
+        loop {
+            let page = a.page_at("/places").await;
+            if page[0]["health"] == health {
+                assert_eq!(page.as_array().unwrap().len(), 1, "of environments that it may learn: {page}");
+                assert_eq!(page[0]["region"], "us-east");
+                assert_eq!(page[0]["addresses"], serde_json::json!(["192.0.2.7"]));
+                assert_eq!(page[0]["tunnels"], serde_json::json!(["192.0.2.7:7447"]));
+                return;
+            }
+            assert!(Instant::now() < deadline, "not {health}: {page}");
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    until(&a, "up").await;
+    world.stop.trigger();
+    until(&a, "unknown").await;
+    a.stop().await;
+    a.start();
+    until(&a, "unknown").await;
+    a.stop().await;
 }
 
 #[tokio::test]

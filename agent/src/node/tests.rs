@@ -7,7 +7,9 @@ use std::{
 };
 
 use hanse_identity::{Bounds, Listener, ListenerMetrics, PeerKeys};
-use hanse_link::{Admission, Freshness, MAX_AGENT_MESSAGE_BYTES, Offer, Replicas, Unknown};
+use hanse_link::{
+    Admission, Freshness, KeptPlaces, MAX_AGENT_MESSAGE_BYTES, Offer, Published, Replicas, Unknown,
+};
 use hanse_process::ShutdownTrigger;
 use hanse_topology::{Lineage, Name, Position, ScopeId};
 use tokio::{
@@ -63,9 +65,8 @@ async fn control_node(trigger: &ShutdownTrigger) -> (SocketAddr, Authority) {
     let replicas = Replicas::new();
     let (freshness, fresh) = watch::channel(Freshness { confirmed_at: Instant::now(), quorum: true });
     let publisher = publisher_service(
-        replicas.clone(),
+        Published { replicas: replicas.clone(), freshness: fresh, places: KeptPlaces::default() },
         Arc::new(Everything(replicas)),
-        fresh,
         Subscribers::new(),
         "cp-1".to_owned(),
         MAX_AGENT_MESSAGE_BYTES,

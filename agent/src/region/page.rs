@@ -3,14 +3,15 @@
 use std::time::{Duration, Instant};
 
 use axum::{Json, Router, routing::get};
-use hanse_link::{TRAFFIC_SPAN, TrafficSum};
+use hanse_link::{HeardGateway, RegionSource as _, TRAFFIC_SPAN, TrafficSum};
 use hanse_proto::{
     nested,
     sync::{AgentLive, GatewayLive, Serving, TrafficRow},
 };
 use hanse_runtime::is_public_url;
-use hanse_topology::{Identity, Name, ScopeId};
+use hanse_topology::{Identity, LEASE, Name, ScopeId};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use super::{Told, Watched, hearing::RegionView, views::Heard};
 
@@ -121,6 +122,28 @@ impl Shown {
     pub(super) fn view(&self, now: Instant) -> RegionView {
         let own = self.told.view();
         self.watched.with(|views| views.merged((&self.own.name, &own), now))
+    }
+
+    /// What is known of the region's gateways as of `now`. Of an agent that is not live, nothing is known where no relay was heard for as
+    /// long as that takes to notice: it may be this agent that is cut off.
+    pub(crate) fn gateways(&self, now: Instant) -> Vec<HeardGateway> {
+        let is_cut_off = self.watched.with(|views| views.asked().next().is_some())
+            && self.age(now).is_none_or(|age| age > LEASE);
+        let view = self.view(now);
+        let gateways = |agent: &AgentLive| {
+            let is_spoken_for = agent.live || !is_cut_off;
+            let heard = |gateway: &GatewayLive| HeardGateway {
+                live: is_spoken_for.then_some(gateway.live),
+                serving: read(gateway).filter(|_| !gateway.serving.is_empty()),
+            };
+            agent.gateways.iter().map(heard).collect::<Vec<_>>()
+        };
+        view.agents.values().flat_map(|agent| gateways(agent)).collect()
+    }
+
+    /// Fires when the region may be known otherwise than before.
+    pub(crate) fn changed(&self) -> (watch::Receiver<u64>, watch::Receiver<()>) {
+        (self.told.changed(), self.watched.told())
     }
 
     /// Since any relay was heard last; `None`: none was.

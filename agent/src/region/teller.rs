@@ -103,6 +103,14 @@ impl Told {
         Self { ledger: Arc::default(), changed: watch::Sender::default(), directory }
     }
 
+    /// Knows these agents by itself.
+    #[cfg(test)]
+    pub(crate) fn knowing(agents: BTreeMap<Name, AgentLive>) -> Self {
+        let told = Self::new(watch::channel(Arc::default()).1);
+        told.note(|ledger| ledger.set_agents(agents));
+        told
+    }
+
     fn note(&self, change: impl FnOnce(&mut Ledger) -> bool) {
         let mut ledger = self.ledger.lock();
         if change(&mut ledger) {

@@ -16,9 +16,10 @@ use std::{
 };
 
 use hanse_identity::KeyDigest;
-use hanse_link::{Replica, ReplicaMap, Replicas, SubscriberRecord, Subscribers};
+use hanse_link::{KeptPlaces, Replica, ReplicaMap, Replicas, SubscriberRecord, Subscribers};
 use hanse_process::{Shutdown, telemetry};
 use hanse_proto::{
+    places::is_internal_listener,
     raft::{ControlNode, ReportsResponse},
     sync::Heard,
 };
@@ -33,6 +34,7 @@ use parking_lot::Mutex;
 use tracing::error;
 
 use crate::{
+    places,
     projector::lineage_of,
     reconcile::{HeardAgents, Holder, Observed},
     secrets::{Keys, Resealing},
@@ -64,6 +66,8 @@ pub(crate) struct GatheredFleet {
     /// The versions that are here.
     keys: Keys,
     resealing: Resealing,
+    /// Where regions are reached.
+    places: KeptPlaces,
 }
 
 impl GatheredFleet {
@@ -74,6 +78,7 @@ impl GatheredFleet {
         replicas: Replicas,
         group: Arc<RaftGroup>,
         keys: Keys,
+        places: KeptPlaces,
     ) -> Self {
         Self {
             name,
@@ -88,6 +93,7 @@ impl GatheredFleet {
             newest_keys: Mutex::default(),
             resealing: Resealing::by(keys.clone()),
             keys,
+            places,
         }
     }
 
@@ -126,7 +132,21 @@ impl GatheredFleet {
                 _ = ticks.tick() => {}
             }
             self.gather().await;
+            self.note_places(Instant::now());
         }
+    }
+
+    /// Puts where regions are reached in step with what is remembered.
+    fn note_places(&self, now: Instant) {
+        let settled = self.started.elapsed() > LEASE;
+        let heard = self.memory.lock().heard_regions(now, settled);
+        let is_internal = |scope: &ScopeId, key: &str| {
+            let is_internal = |replicas: &ReplicaMap| {
+                replicas.get(scope)?.get(key).map(|listener| is_internal_listener(listener))
+            };
+            self.replicas.read(is_internal).unwrap_or_default()
+        };
+        places::note(&self.places, &heard, is_internal, now);
     }
 }
 

@@ -21,6 +21,7 @@ mod home;
 mod identity;
 mod locked;
 mod node;
+mod places;
 mod projector;
 mod reconcile;
 mod renewal;

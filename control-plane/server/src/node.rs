@@ -16,8 +16,8 @@ use hanse_identity::{
     Peer, Ports, client_tls, renew_from, server_tls, warn_of_expiry,
 };
 use hanse_link::{
-    Freshness, MAX_AGENT_MESSAGE_BYTES, Persistence, Persister, Subscribers, own_facts, publisher_service,
-    trust_status,
+    Freshness, MAX_AGENT_MESSAGE_BYTES, Persistence, Persister, Published, Subscribers, keep_places,
+    kept_places, own_facts, publisher_service, trust_status,
 };
 use hanse_process::{Pulse, Shutdown, ShutdownTrigger, Supervisor, WallClock, bind, raise_descriptor_limit};
 use hanse_proto::{
@@ -297,6 +297,9 @@ async fn take_part(
         replicas.metrics().register(registry);
         kept.store.metrics().register(registry);
     });
+    let places = kept_places(&kept.store);
+    let state = (kept.store, places.clone());
+    supervisor.spawn("places", state, |(store, places), shutdown| keep_places(store, places, shutdown));
     supervisor.spawn("store", kept.persister, Persister::run);
     let (projector, projected) = Projector::new(replicated.clone(), replicas.clone(), keys.clone());
     let projector = projector.counting(RevealMetrics::register(metrics));
@@ -331,9 +334,8 @@ async fn take_part(
         watch_freshness(group, freshness, shutdown)
     });
     let publisher = publisher_service(
-        replicas.clone(),
+        Published { replicas: replicas.clone(), freshness: fresh, places: places.clone() },
         Arc::new(admission),
-        fresh,
         subscribers.clone(),
         config.name.to_string(),
         MAX_AGENT_MESSAGE_BYTES,
@@ -365,6 +367,7 @@ async fn take_part(
         replicas,
         group.clone(),
         keys.clone(),
+        places,
     ));
     supervisor.spawn("fleet-memory", fleet.clone(), GatheredFleet::remember);
     let driver = Driver {

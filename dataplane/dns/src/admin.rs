@@ -1,6 +1,6 @@
 //! The admin port's own pages: what is answered from, and why as it is. For people.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use axum::{
@@ -22,6 +22,7 @@ use crate::{
     explain::{Explained, explain},
     geo::{GeoDatabase, GeoFile},
     keeper::ScopeSummary,
+    places::SeenPlaces,
     zones::Zones,
 };
 
@@ -34,13 +35,15 @@ pub(crate) fn router(
     stored: watch::Receiver<BTreeMap<ScopeId, Position>>,
     link: watch::Receiver<LinkStatus>,
     zones: Arc<ArcSwapOption<Zones>>,
+    places: SeenPlaces,
     geo: GeoFile,
 ) -> Router {
     let in_use = geo.in_use();
     let page = async move || {
         Json(page(&identity, scope.load().as_ref().as_ref(), &stored.borrow(), &link.borrow(), &geo))
     };
-    let ask = async move |query: Result<Query<Asked>, QueryRejection>| answer(&zones, &in_use, query);
+    let ask =
+        async move |query: Result<Query<Asked>, QueryRejection>| answer(&zones, &places, &in_use, query);
     Router::new().route("/config", get(page)).route("/ask", get(ask))
 }
 
@@ -77,6 +80,7 @@ impl AddressType {
 
 fn answer(
     zones: &ArcSwapOption<Zones>,
+    places: &SeenPlaces,
     geo: &ArcSwapOption<GeoDatabase>,
     query: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Json<Explained>, (StatusCode, String)> {
@@ -90,9 +94,17 @@ fn answer(
     })?;
     let draw = draw.unwrap_or_else(rand::random);
     let family = record_type.map(AddressType::family);
-    explain(zones.load().as_deref(), &name, client, family, geo.load().as_deref(), draw)
-        .map(Json)
-        .map_err(|why| (StatusCode::NOT_FOUND, format!("{why}\n")))
+    explain(
+        zones.load().as_deref(),
+        &places.now(Instant::now()),
+        &name,
+        client,
+        family,
+        geo.load().as_deref(),
+        draw,
+    )
+    .map(Json)
+    .map_err(|why| (StatusCode::NOT_FOUND, format!("{why}\n")))
 }
 
 fn network_of(text: &str) -> Option<IpNet> {

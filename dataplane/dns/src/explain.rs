@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     geo::GeoDatabase,
+    places::PlacesNow,
     steer::LastAnswers,
     zones::{Found, ServedHost, Zones},
 };
@@ -64,6 +65,7 @@ pub(crate) enum Unexplained {
 /// Explains the answer for a name to a client of this network.
 pub(crate) fn explain(
     zones: Option<&Zones>,
+    places: &PlacesNow,
     name: &Name,
     client: IpNet,
     family: Option<Family>,
@@ -80,18 +82,20 @@ pub(crate) fn explain(
         Found::Nowhere(_) => None,
         Found::Here(_, node) => node.host.as_deref(),
     };
-    host.map(|host| of_host(host, client, family, geo, draw)).ok_or_else(|| Unexplained::NoHost(name.clone()))
+    host.map(|host| of_host(host, places, client, family, geo, draw))
+        .ok_or_else(|| Unexplained::NoHost(name.clone()))
 }
 
 fn of_host(
     host: &ServedHost,
+    places: &PlacesNow,
     client: IpNet,
     family: Option<Family>,
     geo: Option<&GeoDatabase>,
     draw: u64,
 ) -> Explained {
-    let places = Places::new(); // as serving threads know them
-    let seen = Seen { places: &places, now: std::time::Duration::ZERO };
+    let unknown = Places::new();
+    let seen = Seen { places: places.seen.get(&host.model.environment).unwrap_or(&unknown), now: places.now };
     let mut lines: Vec<Line> = Vec::new();
     let asked = Client { prefix: Some(client), family, spot: None, draw };
     let steered = LastAnswers::default().steer(host, seen, &asked, geo, &mut lines);
@@ -146,7 +150,15 @@ mod tests {
         let content = vec![zone_entry(zone("gslb.example.com")), host_entry(orders)];
         let zones = ScopeIndex::default().hold(content, Vec::new(), &BTreeMap::new());
         let ask = |zones, name| {
-            explain(zones, &absolute(name).unwrap(), "10.1.0.0/16".parse().unwrap(), None, None, 7)
+            explain(
+                zones,
+                &PlacesNow::default(),
+                &absolute(name).unwrap(),
+                "10.1.0.0/16".parse().unwrap(),
+                None,
+                None,
+                7,
+            )
         };
         let explained = ask(Some(&zones), "Orders.gslb.example.com").unwrap();
         assert_eq!(explained.addresses, ["192.0.2.1".parse::<IpAddr>().unwrap()]);

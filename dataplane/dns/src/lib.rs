@@ -16,6 +16,7 @@ pub mod geo;
 mod keeper;
 mod key;
 mod metrics;
+mod places;
 mod respond;
 mod run;
 mod sockets;

@@ -22,6 +22,7 @@ use crate::{
     geo::GeoFile,
     keeper::{self, KeeperHandle, ZoneKeeper},
     metrics::{Collected, DnsMetrics},
+    places::SeenPlaces,
     sockets::{self, Pair},
     worker::{self, Worker},
 };
@@ -49,7 +50,8 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     geo.refresh().await;
     let (mut keeper, kept) = ZoneKeeper::new(scope, replicas, proven.clone(), pulse, metrics.clone());
     keeper.prepare().await; // so that the first query finds what is on disk
-    let started = match Answering::start(&config, &kept, &geo, &metrics, &node, &shutdown).await {
+    let places = SeenPlaces::new(node.places.clone());
+    let started = match Answering::start(&config, &kept, &places, &geo, &metrics, &node, &shutdown).await {
         Ok(answering) => follow(&config, &kept, &geo, &node).map(|link| (answering, link)),
         Err(error) => Err(error),
     };
@@ -62,6 +64,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     };
 
     let supervisor = &node.shell.supervisor;
+    supervisor.spawn("seen-places", places.clone(), SeenPlaces::follow);
     supervisor.spawn_lasting("keeper", keeper, |keeper, shutdown| Box::pin(keeper.run(shutdown)));
     supervisor.spawn_lasting("geo file", geo.clone(), |geo, shutdown| Box::pin(geo.follow(shutdown)));
     node.shell.metrics.register(|registry| {
@@ -70,7 +73,8 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     });
     node.shell.ready_by(kept.ready, Result::clone);
     let own = node.credentials.identity().to_string();
-    node.shell.show(admin::router(own, kept.summary, node.durable.clone(), link, kept.zones, geo));
+    let pages = admin::router(own, kept.summary, node.durable.clone(), link, kept.zones, places, geo);
+    node.shell.show(pages.merge(node.place_pages()));
 
     answering.ended().await?;
     node.close().await;
@@ -137,6 +141,7 @@ impl Answering {
     async fn start(
         config: &Config,
         kept: &KeeperHandle,
+        places: &SeenPlaces,
         geo: &GeoFile,
         metrics: &Arc<DnsMetrics>,
         node: &JoinedNode,
@@ -156,6 +161,7 @@ impl Answering {
             let worker = Worker {
                 index,
                 zones: kept.zones.clone(),
+                places: places.clone(),
                 geo: geo.in_use(),
                 limits: config.limits,
                 secret: secret.clone(),

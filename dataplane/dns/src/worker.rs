@@ -2,7 +2,6 @@
 
 use std::{
     cell::RefCell,
-    collections::BTreeMap,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
@@ -13,8 +12,6 @@ use std::{
 use arc_swap::ArcSwapOption;
 use hanse_dns_wire::cookie::Secret;
 use hanse_process::{BoundedLog, Pulse, Shutdown};
-use hanse_steering::Places;
-use hanse_topology::Name;
 use rand::{RngCore as _, SeedableRng as _, rngs::SmallRng};
 use tokio::{
     runtime::{Builder, LocalOptions},
@@ -26,6 +23,7 @@ use crate::{
     config::Limits,
     geo::InUse,
     metrics::{DnsMetrics, ThreadMetrics},
+    places::SeenPlaces,
     respond::{Moment, Outcome, Responder, Response, Sender},
     sockets::Pair,
     tcp, udp,
@@ -42,13 +40,11 @@ const HEADER: usize = 12;
 /// The code of a server that failed.
 const SERVFAIL: u8 = 2;
 
-/// Nothing tells this release how other regions are.
-static NO_PLACES: BTreeMap<Name, Places> = BTreeMap::new();
-
 /// A serving thread before it runs.
 pub(crate) struct Worker {
     pub(crate) index: usize,
     pub(crate) zones: Arc<ArcSwapOption<Zones>>,
+    pub(crate) places: SeenPlaces,
     pub(crate) geo: InUse,
     pub(crate) limits: Limits,
     pub(crate) secret: Secret,
@@ -59,10 +55,11 @@ pub(crate) struct Worker {
 /// What the tasks of one serving thread share.
 pub(crate) struct Serving {
     zones: Arc<ArcSwapOption<Zones>>,
+    /// What is known of other regions, and the clock by which it is dated.
+    places: SeenPlaces,
     geo: InUse,
     pub(crate) metrics: Arc<DnsMetrics>,
     index: usize,
-    started: Instant,
     state: RefCell<State>,
     panics: BoundedLog,
     fallbacks: BoundedLog,
@@ -88,10 +85,10 @@ impl Worker {
         let rate = self.limits.of_each(self.metrics.threads.len());
         let serving = Rc::new(Serving {
             zones: self.zones,
+            places: self.places,
             geo: self.geo,
             metrics: self.metrics,
             index: self.index,
-            started: Instant::now(),
             state: RefCell::new(State {
                 responder: Responder::new(rate, self.secret),
                 draws: SmallRng::from_os_rng(),
@@ -146,7 +143,7 @@ impl Serving {
     }
 
     fn respond(&self, message: &[u8], sender: Sender, now: Instant) -> Response {
-        let (zones, geo) = (self.zones.load(), self.geo.load());
+        let (zones, places, geo) = (self.zones.load(), self.places.load(), self.geo.load());
         let state = &mut *self.state.borrow_mut();
         if !is_same(state.zones.as_ref(), zones.as_ref()) {
             state.zones.clone_from(&zones);
@@ -157,9 +154,9 @@ impl Serving {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let moment = Moment {
             zones: zones.as_deref(),
-            places: &NO_PLACES,
+            places: &places,
             geo: geo.as_deref(),
-            now: now.saturating_duration_since(self.started),
+            now: self.places.clock(now),
             unix,
             draw: state.draws.next_u64(),
         };
@@ -196,16 +193,17 @@ mod tests {
     use hanse_dns_wire::{Question, RecordType, Transport, absolute};
 
     use super::*;
+    use hanse_link::KeptPlaces;
     use hanse_process::bring_back;
 
     #[test]
     fn a_query_that_panics_takes_no_other_down() {
         let serving = Serving {
             zones: Arc::default(),
+            places: SeenPlaces::new(KeptPlaces::default()),
             geo: InUse::default(),
             metrics: Arc::new(DnsMetrics::new(1)),
             index: 0,
-            started: Instant::now(),
             state: RefCell::new(State {
                 responder: Responder::new(None, Secret::new([9; 16])),
                 draws: SmallRng::seed_from_u64(1),

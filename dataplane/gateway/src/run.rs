@@ -97,7 +97,8 @@ async fn run_proving(
     node.shell.ready_by(kept.ready, Result::clone);
     let own = node.credentials.identity().to_string();
     let entries = traffic.bound();
-    node.shell.show(admin::router(own, entries, kept.summary, node.durable.clone(), link, kept.endpoints));
+    let pages = admin::router(own, entries, kept.summary, node.durable.clone(), link, kept.endpoints);
+    node.shell.show(pages.merge(node.place_pages()));
 
     traffic.ended().await?;
     node.close().await;

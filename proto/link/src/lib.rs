@@ -9,6 +9,7 @@
 //! - [`ProvenVersions`]: which versions a consumer has long served with, and which are not to be used.
 //! - [`sealed_keys`]: a directory with the node's own private key, sealed with the key of its store.
 //! - [`KeptRevocations`], [`KeptRoots`]: the revocations and the roots of trust that the node was told.
+//! - [`KeptPlaces`]: where regions are reached and whether they serve, as the node was told.
 //!
 //! Nothing here decides what the protocol says next: [`hanse_sync`] does. Nothing here reads a runtime resource.
 
@@ -20,6 +21,7 @@ mod kept_revocations;
 mod kept_roots;
 mod metrics;
 mod persistence;
+mod places;
 mod proven;
 mod publisher;
 mod region_watch;
@@ -47,10 +49,14 @@ pub use kept_revocations::KeptRevocations;
 pub use kept_roots::KeptRoots;
 pub use metrics::{LinkMetrics, Reason};
 pub use persistence::{Persistence, Persister, keep_offer, kept_offer};
+pub use places::{
+    HeardGateway, HeardRegion, KeptPlaces, PlacesByEnvironment, SeenPlace, keep_places, kept_places,
+    rows_of_region,
+};
 pub use proven::{Durable, HeldBack, PROVEN_AFTER, ProvenVersions, UNCLEAN_ENDS, ValueHash};
 pub use publisher::{
-    Doorkeeper, NeighbourService, PublisherService, REGION_PROOF, RegionNews, RegionSource, ToldTo,
-    neighbour_service, publisher_service,
+    Doorkeeper, NeighbourService, Published, PublisherService, REGION_PROOF, RegionNews, RegionSource,
+    ToldTo, neighbour_service, publisher_service,
 };
 pub use region_watch::watch_region;
 pub use replicas::{Replicas, ReplicasMut};

@@ -26,7 +26,7 @@ use tonic::{
 };
 use tracing::{Instrument as _, debug, info_span};
 
-use crate::{Admission, MAX_AGENT_MESSAGE_BYTES, Offer, Reason, Replicas, Subscribers, Unknown};
+use crate::{Admission, KeptPlaces, MAX_AGENT_MESSAGE_BYTES, Offer, Reason, Replicas, Subscribers, Unknown};
 pub use region::{REGION_PROOF, RegionNews, RegionSource, ToldTo};
 use stream::Stream;
 
@@ -44,6 +44,8 @@ pub struct PublisherService {
     name: String,
     /// What is told of the region, to other agents.
     region: Option<Arc<dyn RegionSource>>,
+    /// Where regions are reached, as far as a subscriber may learn the environment; `None`: nothing is told of it.
+    places: Option<KeptPlaces>,
     watches: Watches,
     shutdown: Shutdown,
 }
@@ -57,21 +59,41 @@ impl fmt::Debug for PublisherService {
     }
 }
 
-/// Serves `replicas` to those whom `admission` knows, and notes in `subscribers` what they say; nothing is read of a peer that is
+/// What a node tells its subscribers.
+#[derive(Debug)]
+pub struct Published {
+    /// The content of scopes.
+    pub replicas: Replicas,
+    /// How fresh that is.
+    pub freshness: watch::Receiver<Freshness>,
+    /// Where regions are reached. A subscriber that takes it is told of the environments that it may learn.
+    pub places: KeptPlaces,
+}
+
+/// Serves what is `published` to those whom `admission` knows, and notes in `subscribers` what they say; nothing is read of a peer that is
 /// not known. Streams end at `shutdown`. The caller is who its client certificate says: serve this behind
 /// [`Listener`](hanse_identity::Listener) with mutual TLS. No message of a subscriber may be larger than `max_message_bytes`.
 pub fn publisher_service(
-    replicas: Replicas,
+    published: Published,
     admission: Arc<dyn Admission>,
-    freshness: watch::Receiver<Freshness>,
     subscribers: Subscribers,
     name: String,
     max_message_bytes: usize,
     shutdown: Shutdown,
 ) -> InterceptedService<SyncServer<PublisherService>, Doorkeeper> {
-    let (region, watches) = (None, Watches::default());
-    let service =
-        PublisherService { replicas, admission, freshness, subscribers, name, region, watches, shutdown };
+    let Published { replicas, freshness, places } = published;
+    let (region, places, watches) = (None, Some(places), Watches::default());
+    let service = PublisherService {
+        replicas,
+        admission,
+        freshness,
+        subscribers,
+        name,
+        region,
+        places,
+        watches,
+        shutdown,
+    };
     let doorkeeper = Doorkeeper(service.clone());
     let server = SyncServer::new(service).max_decoding_message_size(max_message_bytes);
     InterceptedService::new(server, doorkeeper)
@@ -87,9 +109,18 @@ pub fn neighbour_service(
     region: Arc<dyn RegionSource>,
     shutdown: Shutdown,
 ) -> NeighbourService {
-    let (region, watches) = (Some(region), Watches::default());
-    let service =
-        PublisherService { replicas, admission, freshness, subscribers, name, region, watches, shutdown };
+    let (region, places, watches) = (Some(region), None, Watches::default());
+    let service = PublisherService {
+        replicas,
+        admission,
+        freshness,
+        subscribers,
+        name,
+        region,
+        places,
+        watches,
+        shutdown,
+    };
     let doorkeeper = Doorkeeper(service.clone());
     let server = NeighboursServer::new(service).max_decoding_message_size(MAX_AGENT_MESSAGE_BYTES);
     InterceptedService::new(server, doorkeeper)

@@ -20,7 +20,7 @@ use hanse_topology::{Identity, Position, ScopeId};
 use tokio::sync::watch;
 use tracing::{Instrument as _, debug, info, info_span, warn};
 
-use crate::{Replicas, publisher::fires};
+use crate::{KeptPlaces, Replicas, publisher::fires};
 use link::{Ended, Link};
 use rota::Rota;
 pub use status::LinkStatus;
@@ -110,6 +110,8 @@ pub struct SubscriberTask {
     boot: BootId,
     /// Of the link before, whomever it was to: what is slow is mostly this node's own way out.
     patience: Patience,
+    /// Takes in where regions are reached.
+    places: KeptPlaces,
     /// Beaten while the task turns.
     pulse: Pulse,
 }
@@ -159,6 +161,7 @@ impl SubscriberTask {
             heads: Arc::new(NoHeads),
             boot: BootId::new(rand::random()),
             patience: Patience::default(),
+            places: KeptPlaces::default(),
             pulse: Pulse::new(),
         };
         let handle = SubscriberHandle {
@@ -182,6 +185,12 @@ impl SubscriberTask {
     /// Asks for local scopes too, as `heads` say; without it, for none.
     pub fn with_heads(mut self, heads: Arc<dyn Heads>) -> Self {
         self.heads = heads;
+        self
+    }
+
+    /// Keeps here what publishers tell of places; without it, it is forgotten.
+    pub fn with_places(mut self, places: KeptPlaces) -> Self {
+        self.places = places;
         self
     }
 

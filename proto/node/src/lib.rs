@@ -16,12 +16,14 @@ mod config;
 mod error;
 mod joining;
 mod node;
+mod places;
 mod renewal;
 mod shell;
 
 pub use config::NodeConfig;
 pub use error::Error;
 pub use node::{Consumer, JoinedNode};
+pub use places::PlaceShown;
 pub use shell::Shell;
 
 #[cfg(test)]

@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
+use axum::Router;
 use hanse_identity::{LiveCredentials, LiveTrust, client_tls};
 use hanse_link::{
-    EffectiveSource, KeptRevocations, KeptRoots, Persistence, Persister, ProvenVersions, Replicas, Service,
-    Store, SubscriberHandle, SubscriberOptions, SubscriberTask, keep_offer, kept_offer, own_facts,
-    watch_revoked,
+    EffectiveSource, KeptPlaces, KeptRevocations, KeptRoots, Persistence, Persister, ProvenVersions,
+    Replicas, Service, Store, SubscriberHandle, SubscriberOptions, SubscriberTask, keep_offer, keep_places,
+    kept_offer, kept_places, own_facts, watch_revoked,
 };
 use hanse_local::{OriginKeeper, Origins};
 use hanse_proto::sync::{Facts, Report};
@@ -15,7 +16,7 @@ use parking_lot::Mutex;
 use tokio::{sync::watch, task::JoinSet};
 use tracing::info;
 
-use crate::{Error, Shell, joining};
+use crate::{Error, Shell, joining, places};
 
 /// A link that does not turn for so long hangs: it turns every 15 s at least, whether or not there is a publisher.
 const LINK_HANGS_AFTER: Duration = Duration::from_secs(60);
@@ -37,6 +38,8 @@ pub struct JoinedNode {
     pub revoked: KeptRevocations,
     /// Which roots it was told to believe.
     pub roots: KeptRoots,
+    /// Where regions are reached, as it was told, by an earlier process too.
+    pub places: KeptPlaces,
     /// What it holds.
     pub replicas: Replicas,
     /// The Origins among that, and so the local scopes that it asks for.
@@ -91,6 +94,7 @@ impl JoinedNode {
             replicas.metrics().register(registry);
             store.metrics().register(registry);
         });
+        let places = kept_places(&store);
         let state = (replicas.clone(), shell.supervisor.pulse("the hub", HUB_HANGS_AFTER));
         shell.supervisor.spawn("hub-pulse", state, |(replicas, pulse), shutdown| async move {
             while !shutdown.is_triggered() {
@@ -106,6 +110,7 @@ impl JoinedNode {
             trust,
             revoked,
             roots,
+            places,
             replicas,
             origins,
             store,
@@ -156,6 +161,7 @@ impl JoinedNode {
             SubscriberTask::new(options, self.replicas.clone(), consumer.effective, Some(Arc::new(report)));
         let mut task = task
             .with_durable(self.durable.clone())
+            .with_places(self.places.clone())
             .with_heads(Arc::new(self.origins.clone()))
             .with_pulse(supervisor.pulse("the link", LINK_HANGS_AFTER));
         if let Some(changed) = consumer.report_on {
@@ -168,6 +174,8 @@ impl JoinedNode {
             let state = (self.store.clone(), handle.status.clone());
             supervisor.spawn("offer", state, |(store, status), shutdown| keep_offer(store, status, shutdown));
         }
+        let state = (self.store.clone(), self.places.clone());
+        supervisor.spawn("places", state, |(store, places), shutdown| keep_places(store, places, shutdown));
         supervisor.spawn("link", task, SubscriberTask::run);
         self.persist();
         // Every agent is asked who is revoked: the one that is followed may be revoked itself, and would not say so.
@@ -185,6 +193,11 @@ impl JoinedNode {
         let state = (roots.clone(), handle.roots.clone());
         supervisor.spawn("follow-roots", state, |(roots, told), shutdown| roots.follow(told, shutdown));
         Ok(handle)
+    }
+
+    /// A page of the admin port, `/places`: what the node knows of where regions are reached.
+    pub fn place_pages(&self) -> Router {
+        places::pages(self.places.clone())
     }
 
     /// Lets everything come to its end, after the shutdown.

@@ -30,6 +30,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hanse_proto::places::PLACES;
 use hanse_topology::ScopeId;
 
 pub use ack::ScopeAck;
@@ -49,7 +50,7 @@ pub use trusted::{TrustedRoot, TrustedRoots};
 /// Deltas carry last good versions, as snapshots do.
 const LAST_GOOD_IN_DELTAS: &str = "last good in deltas";
 /// The features of the protocol beyond its first form that this version knows, by name.
-const FEATURES: [&str; 1] = [LAST_GOOD_IN_DELTAS];
+const FEATURES: [&str; 2] = [LAST_GOOD_IN_DELTAS, PLACES];
 
 /// The replicas of one node, by scope.
 pub type ReplicaMap = BTreeMap<ScopeId, Replica>;

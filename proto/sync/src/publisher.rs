@@ -10,6 +10,7 @@ use std::{
 
 use hanse_proto::{
     InvalidMessage,
+    places::PLACES,
     sync::{self, HeadSignature, PublisherMessage, SubscriberMessage, publisher_message, subscriber_message},
 };
 use hanse_topology::{Position, ScopeId};
@@ -301,6 +302,11 @@ impl PublisherSession {
     pub fn next_due(&self) -> Option<Instant> {
         self.features.as_ref()?;
         self.cursors.values().filter_map(Cursor::due).min()
+    }
+
+    /// Whether the subscriber takes places: it was told that both sides know them.
+    pub fn takes_places(&self) -> bool {
+        self.uses(PLACES) && !self.welcome_due
     }
 
     /// Whether both sides know a feature.

@@ -13,7 +13,7 @@ use std::{
 
 use hanse_proto::{
     InvalidMessage,
-    places::PLACES,
+    places::{self, PLACES, Place},
     sync::{self, HeadSignature, PublisherMessage, SubscriberMessage, publisher_message, subscriber_message},
 };
 use hanse_topology::{Name, Position, ScopeId};
@@ -105,6 +105,13 @@ pub enum Effect {
     AskedAgain {
         /// The scope.
         scope: ScopeId,
+    },
+    /// Take in where regions are reached.
+    Places {
+        /// The rows that could be read.
+        rows: Vec<Place>,
+        /// Why the first of the others could not.
+        unread: Option<InvalidMessage>,
     },
     /// Something is wrong that an operator should know of.
     Alarm {
@@ -206,6 +213,8 @@ struct Welcomed {
     as_of: Option<Position>,
     revoked: Option<Revoked>,
     roots: Option<TrustedRoots>,
+    /// Whether both sides know the feature.
+    tells_places: bool,
     /// Since when nothing wanted is offered.
     idle_since: Option<Instant>,
 }
@@ -235,7 +244,7 @@ impl SubscriberSession {
             patience,
         };
         let introduction = sync::Introduction {
-            features: FEATURES.iter().map(|feature| (*feature).to_owned()).collect(),
+            features: features(&session.wanted).map(str::to_owned).collect(),
             software: software.to_owned(),
             boot_id: BootId::to_message(Some(boot)),
         };
@@ -269,11 +278,7 @@ impl SubscriberSession {
         let (scope, body) = match body {
             Body::Welcome(welcome) => return self.welcome(welcome, replicas, now),
             Body::Refused(refused) => return Ok(self.refused(refused, now)),
-            // No session of this release knows the feature, so no publisher may send it.
-            Body::Places(_) => {
-                let why = format!("places came, and the feature {PLACES:?} was not agreed");
-                return Err(InvalidMessage::new("publisher message", why));
-            }
+            Body::Places(places) => return self.places(places),
             Body::Superseded(_) => {
                 let alarm = Effect::Alarm { scope: None, alarm: Alarm::Superseded, resync: false };
                 return Ok(vec![alarm, Effect::Superseded]);
@@ -328,6 +333,22 @@ impl SubscriberSession {
             Err(Fault::Hopeless(alarm)) => Ok(self.give_up(scope, alarm, now)),
             Err(Fault::NoHolder(head)) => Ok(self.doubt(scope, head, now)),
         }
+    }
+
+    /// Rows of places. Those that cannot be read are left out: the others count.
+    fn places(&self, message: sync::Places) -> Result<Vec<Effect>, InvalidMessage> {
+        if !self.welcome.as_ref().is_some_and(|welcome| welcome.tells_places) {
+            let why = format!("places came, and the feature {PLACES:?} was not agreed");
+            return Err(InvalidMessage::new("publisher message", why));
+        }
+        let (mut rows, mut unread) = (Vec::new(), None);
+        for row in places::read(message)? {
+            match row {
+                Ok(place) => rows.push(place),
+                Err(error) => unread = unread.or(Some(error)),
+            }
+        }
+        Ok(vec![Effect::Places { rows, unread }])
     }
 
     /// Something of a scope does not fit, and asking again at once would not help. A local scope is left alone for a while: the
@@ -433,9 +454,18 @@ impl SubscriberSession {
             }
         }
         let idle_since = self.welcome.as_ref().and_then(|welcomed| welcomed.idle_since).unwrap_or(now);
+        let tells_places = features(&self.wanted)
+            .any(|feature| feature == PLACES && welcome.features.iter().any(|agreed| agreed == feature));
         let idle_since = wanted.iter().all(ScopeId::is_local).then_some(idle_since);
-        self.welcome =
-            Some(Welcomed { publisher: welcome.publisher, offered, as_of, revoked, roots, idle_since });
+        self.welcome = Some(Welcomed {
+            publisher: welcome.publisher,
+            offered,
+            as_of,
+            revoked,
+            roots,
+            tells_places,
+            idle_since,
+        });
         Ok(effects)
     }
 
@@ -602,6 +632,15 @@ impl SubscriberSession {
     pub fn scopes(&self) -> impl Iterator<Item = &ScopeId> {
         self.subscriptions.keys()
     }
+}
+
+/// What a subscriber of this release knows. From a neighbour it takes local scopes alone, and no places.
+fn features(wanted: &Wanted) -> impl Iterator<Item = &'static str> {
+    let takes_places = match wanted {
+        Wanted::All | Wanted::Environments(_) => true,
+        Wanted::Local => false,
+    };
+    FEATURES.into_iter().filter(move |feature| takes_places || *feature != PLACES)
 }
 
 fn send(body: subscriber_message::Body) -> Effect {

@@ -407,6 +407,7 @@ impl World {
                     }
                 }
                 Effect::Disconnect { .. } => self.connections[subscriber] = None,
+                Effect::Places { .. } => panic!("no publisher of this world tells places"),
                 Effect::Withdraw { scope } => panic!("{scope} is offered throughout"),
                 Effect::AskedAgain { scope } => panic!("{scope}: no Hello crosses another here"),
                 Effect::Refused { scope, .. } => panic!("{scope} is admitted throughout"),

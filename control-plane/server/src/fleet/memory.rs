@@ -6,7 +6,7 @@ use std::{
 };
 
 use hanse_identity::KeyDigest;
-use hanse_link::{BootId, Boots, MAX_REPORT_BYTES, MAX_REPORTED, ScopeAck};
+use hanse_link::{BootId, Boots, HeardGateway, HeardRegion, MAX_REPORT_BYTES, MAX_REPORTED, ScopeAck};
 use hanse_proto::{
     nested,
     sync::{self, Heard},
@@ -18,7 +18,7 @@ use hanse_state::{
         ScopeStatus,
     },
 };
-use hanse_topology::{Identity, Lineage, LineageOrder, Name, Position, Role};
+use hanse_topology::{Identity, LEASE, Lineage, LineageOrder, Name, Position, Role};
 
 use super::{facts, loads::Loads, silence::AgentKey};
 use crate::reconcile::HeardAgent;
@@ -69,6 +69,8 @@ struct Gateway {
     scopes: Vec<HeardScope>,
     facts: Facts,
     key: Option<KeyDigest>,
+    /// Whether its agent hears it, as the agent says.
+    live: bool,
 }
 
 /// Where an agent or a gateway stands in one scope.
@@ -133,6 +135,7 @@ impl Memory {
                     scopes,
                     facts: facts(below.report.as_ref()),
                     key: below.key[..].try_into().ok(),
+                    live: below.connected,
                 };
                 // What the agent said has aged since it said it.
                 let at = ago(now, below.heard_ms_ago.saturating_add(heard.reported_ms_ago));
@@ -244,6 +247,28 @@ impl Memory {
             Some((identity, agent))
         };
         self.agents.iter().filter_map(heard).collect()
+    }
+
+    /// The regions of which an agent was heard within [`LEASE`], with their gateways. `settled`: see [`HeardRegion`].
+    pub(crate) fn heard_regions(&self, now: Instant, settled: bool) -> BTreeMap<Name, HeardRegion> {
+        let age = |heard: &Remembered<Agent>| now.saturating_duration_since(heard.at);
+        let mut regions = BTreeMap::<Name, HeardRegion>::new();
+        for ((region, _), heard) in self.agents.iter().filter(|(_, heard)| age(heard) <= LEASE) {
+            let new = || HeardRegion { age: Duration::MAX, gateways: Vec::new(), settled };
+            let known = regions.entry(region.clone()).or_insert_with(new);
+            known.age = known.age.min(age(heard));
+        }
+        for ((region, _), heard) in &self.gateways {
+            let Some(known) = regions.get_mut(region) else { continue };
+            let agent = self.agents.get(&(region.clone(), heard.what.agent.clone()));
+            let is_spoken_for = agent.is_some_and(|agent| age(agent) <= LEASE);
+            let serving = Some(&heard.what.facts.serving).filter(|serving| !serving.is_empty());
+            known.gateways.push(HeardGateway {
+                live: is_spoken_for.then_some(heard.what.live),
+                serving: serving.and_then(|serving| nested::read("serving", serving).ok()),
+            });
+        }
+        regions
     }
 
     /// The join tokens that agents say they made.

@@ -5,6 +5,8 @@ mod harness;
 use std::time::Duration;
 
 use hanse_dns_wire::{Question, RecordType, ResponseCode, Transport, absolute, ask, ask::Answered};
+use hanse_proto::{places::Place, runtime, sync::Health};
+use hanse_topology::Name;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -98,6 +100,69 @@ async fn a_responder_joins_answers_follows_and_goes_on_alone() {
     until(&admin, "/readyz", 200).await;
     assert_eq!(first(dns, ORDERS, Transport::Udp).await, "192.0.2.4");
     assert_eq!(first(dns, ORDERS, Transport::Tcp).await, "192.0.2.4");
+    stop(running).await;
+}
+
+/// The words of a region's agents, as a control node's and an agent's memory makes them.
+fn place(region: &str, health: Health, address: &str) -> Place {
+    Place {
+        region: Name::new(region).unwrap(),
+        environment: Name::new("production").unwrap(),
+        health,
+        age: Duration::ZERO,
+        addresses: vec![address.parse().unwrap()],
+        tunnels: Vec::new(),
+        left_out: 0,
+    }
+}
+
+#[tokio::test]
+async fn advertised_addresses_answer_where_none_are_committed_and_health_moves_answers() {
+    let agent = Agent::start().await;
+    let mut orders = host(ORDERS, &[("eu-west", &[]), ("us-east", &[])]);
+    let order = vec!["eu-west".to_owned(), "us-east".to_owned()];
+    let failover = runtime::step::Step::Failover(runtime::Regions { names: order });
+    orders.steps = vec![runtime::Step { step: Some(failover) }];
+    agent.publish(3, vec![zone_entry(zone("gslb.example.com")), host_entry(orders)]);
+    let tell = |health, address| {
+        let rows = [place("eu-west", health, address), place("us-east", Health::Up, "192.0.2.20")];
+        agent.places.take_own(rows, std::time::Instant::now());
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let config = agent.config(dir.path());
+    let (dns, admin) = (config.listen.dns[0].parse().unwrap(), config.listen.admin.clone());
+    let running = start(&config);
+    until(&admin, "/readyz", 200).await;
+    assert_eq!(first(dns, ORDERS, Transport::Udp).await, "ServFail", "no address is known");
+
+    tell(Health::Up, "192.0.2.10");
+    eventually("an advertised address answers", async || {
+        first(dns, ORDERS, Transport::Udp).await == "192.0.2.10"
+    })
+    .await;
+    tell(Health::Down, "192.0.2.11");
+    eventually("answers move", async || first(dns, ORDERS, Transport::Udp).await == "192.0.2.20").await;
+    // The word on health counts for 15 s, and the page may come later.
+    eventually("the page shows age and health", async || {
+        tell(Health::Down, "192.0.2.11");
+        let (_, page) = get(&admin, &format!("/ask?name={ORDERS}&as=10.1.2.3")).await;
+        page.contains("eu-west reported down") && page.contains(" ms ago") && page.contains("advertises 1")
+    })
+    .await;
+    let (_, page) = get(&admin, "/places").await;
+    let shown: serde_json::Value = serde_json::from_str(&page).unwrap();
+    assert_eq!(shown[0]["region"], "eu-west");
+    assert_eq!(shown[0]["addresses"], serde_json::json!(["192.0.2.11"]));
+
+    // Another process knows addresses, and no health, so the first region in order answers.
+    eventually("revision 3 is on disk", async || agent.durable() == Some(3)).await;
+    agent.trigger.trigger();
+    stop(running).await;
+    let running = start(&config);
+    until(&admin, "/readyz", 200).await;
+    // What it was told first was on its disk at once; the rest would have followed within a minute.
+    assert_eq!(first(dns, ORDERS, Transport::Udp).await, "192.0.2.10");
+    assert!(get(&admin, "/places").await.1.contains("\"health\":\"unknown\""));
     stop(running).await;
 }
 

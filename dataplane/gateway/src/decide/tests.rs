@@ -24,7 +24,12 @@ struct Judge {
 
 impl Judge {
     fn new(resources: Vec<(Arc<str>, Bytes)>) -> Self {
-        Self { table: table(resources), now: Duration::from_secs(1), peers: Some(Peers::default()), sent_by: None }
+        Self {
+            table: table(resources),
+            now: Duration::from_secs(1),
+            peers: Some(Peers::default()),
+            sent_by: None,
+        }
     }
 
     /// Judges `"METHOD TARGET"` with headers; the verdict in words.

@@ -177,6 +177,7 @@ mod tests {
             freshness: watch::channel(Freshness::unconfirmed(now)).1,
             subscribers: Subscribers::new(),
             name: "a".to_owned(),
+            places: None,
             region: None,
             watches: Default::default(),
             shutdown,

@@ -16,11 +16,12 @@ use hanse_proto::sync::{
 };
 use hanse_sync::{BootId, PublisherSession, Received};
 use hanse_topology::{Identity, Role, ScopeId};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tonic::{Code, Status, Streaming};
 use tracing::{debug, error, info};
 
 use super::{PublisherService, fires};
+use crate::places::{Learns, PlacesTeller};
 use crate::{
     Offer, Reason, SubscriberRecord,
     bounds::ReportSize,
@@ -43,6 +44,8 @@ pub(super) struct Stream {
     /// Says that another stream took this one's place.
     successor: Option<oneshot::Receiver<Successor>>,
     session: PublisherSession,
+    /// What the subscriber is told of places.
+    places: Option<PlacesTeller>,
     /// Worked out and not yet accepted by the connection. Nothing is worked out while something is here: that is what
     /// makes a slow subscriber coalesce.
     pending: VecDeque<PublisherMessage>,
@@ -51,7 +54,9 @@ pub(super) struct Stream {
 impl Stream {
     pub(super) fn new(service: PublisherService, identity: Identity, keys: Arc<PeerKeys>) -> Self {
         let session = PublisherSession::new(service.name.clone());
-        Self { service, identity, keys, number: None, successor: None, session, pending: VecDeque::new() }
+        let places = service.places.clone().map(PlacesTeller::new);
+        let (number, successor, pending) = (None, None, VecDeque::new());
+        Self { service, identity, keys, number, successor, session, places, pending }
     }
 
     pub(super) async fn run(
@@ -82,6 +87,7 @@ impl Stream {
         tokio::pin!(shutdown);
         let mut replicas = self.service.replicas.subscribe();
         let mut admission = self.service.admission.changed();
+        let mut places = self.places.as_ref().map(PlacesTeller::changed);
         let introduced_by = Instant::now() + INTRODUCED_WITHIN;
         self.admit()?;
         loop {
@@ -89,7 +95,7 @@ impl Stream {
                 self.work_out();
             }
             let idle = self.pending.is_empty();
-            let due = self.session.next_due();
+            let due = [self.session.next_due(), self.places_due()].into_iter().flatten().min();
             tokio::select! {
                 () = &mut shutdown => return Err(Status::unavailable("this publisher stops")),
                 successor = superseded(&mut self.successor) => return Err(self.give_way(successor, outbound).await),
@@ -109,6 +115,7 @@ impl Stream {
                 () = outbound.closed(), if idle => return Ok(()),
                 () = fires(&mut replicas), if idle => {}
                 () = sleep_until(due), if idle => {}
+                () = fires_if_any(&mut places), if idle => {}
                 () = fires(&mut admission) => self.admit()?,
             }
         }
@@ -132,6 +139,9 @@ impl Stream {
         self.pending.retain(|message| {
             scope_of(message).is_none_or(|scope| scopes.iter().any(|offered| offered.to_string() == scope))
         });
+        if let Some(places) = &mut self.places {
+            places.limit(Learns::of(&scopes));
+        }
         self.session.admit(scopes, as_of);
         self.session.revoke(self.service.admission.revoked_for(&self.identity));
         self.session.trust(self.service.admission.roots());
@@ -188,9 +198,18 @@ impl Stream {
 
     /// Works out what to send next.
     fn work_out(&mut self) {
+        let now = Instant::now();
+        if let Some(places) = self.places.as_mut().filter(|_| self.session.takes_places()) {
+            // First: their ages are as of now.
+            self.pending.extend(
+                places
+                    .next(now)
+                    .into_iter()
+                    .map(|places| PublisherMessage { body: Some(Body::Places(places)) }),
+            );
+        }
         let freshness = *self.service.freshness.borrow();
-        let messages =
-            self.service.replicas.read(|replicas| self.session.next(replicas, freshness, Instant::now()));
+        let messages = self.service.replicas.read(|replicas| self.session.next(replicas, freshness, now));
         let metrics = self.service.replicas.metrics();
         for message in &messages {
             match &message.body {
@@ -217,6 +236,11 @@ impl Stream {
             }
         }
         self.pending.extend(messages);
+    }
+
+    /// When places are to be repeated.
+    fn places_due(&self) -> Option<Instant> {
+        self.places.as_ref().filter(|_| self.session.takes_places()).and_then(PlacesTeller::due)
     }
 
     fn take_in(&mut self, message: SubscriberMessage) -> Result<(), Status> {
@@ -350,6 +374,14 @@ async fn superseded(successor: &mut Option<oneshot::Receiver<Successor>>) -> Suc
         }
     }
     future::pending().await
+}
+
+/// Returns when the watched value changes; never, while there is none.
+async fn fires_if_any<T>(watched: &mut Option<watch::Receiver<T>>) {
+    match watched {
+        Some(watched) => fires(watched).await,
+        None => future::pending().await,
+    }
 }
 
 #[cfg(test)]

@@ -215,6 +215,12 @@ impl<'a> Link<'a> {
                 metrics.snapshots_applied.get_or_create(&Reason::new(reason)).inc();
                 return self.commit(&scope, change);
             }
+            Effect::Places { rows, unread } => {
+                if let Some(error) = unread {
+                    debug!(publisher = self.address, %error, "a row of places cannot be read; the others count");
+                }
+                self.task.places.take(rows, Instant::now());
+            }
             Effect::Withdraw { scope } => {
                 info!(%scope, "the scope exists no more");
                 self.task.replicas.remove(&scope);

@@ -13,9 +13,9 @@ use hanse_identity::{
     LiveTrust, PeerKeys, TrustAnchor, client_tls, install_crypto_provider, server_tls,
 };
 use hanse_link::{
-    Admission, Below, EffectiveSource, Freshness, HeldHead, MAX_AGENT_MESSAGE_BYTES, Offer, Replicas,
-    ReportSource, Revoked, SubscriberHandle, SubscriberOptions, SubscriberTask, Subscribers, Unknown, Wanted,
-    publisher_service, report_of,
+    Admission, Below, EffectiveSource, Freshness, HeldHead, KeptPlaces, MAX_AGENT_MESSAGE_BYTES, Offer,
+    Published, Replicas, ReportSource, Revoked, SubscriberHandle, SubscriberOptions, SubscriberTask,
+    Subscribers, Unknown, Wanted, publisher_service, report_of,
 };
 use hanse_process::ShutdownTrigger;
 use hanse_proto::sync::Facts;
@@ -113,9 +113,12 @@ impl Federation {
         let tls = server_tls(&self.credentials(&publisher.identity), clients, Alpn::Http2).unwrap();
         let (trigger, shutdown) = ShutdownTrigger::new();
         let service = publisher_service(
-            publisher.replicas.clone(),
+            Published {
+                replicas: publisher.replicas.clone(),
+                freshness: publisher.freshness.clone(),
+                places: publisher.places.clone(),
+            },
             publisher.admission.clone(),
-            publisher.freshness.clone(),
             publisher.subscribers.clone(),
             publisher.identity.to_string(),
             MAX_AGENT_MESSAGE_BYTES,
@@ -178,6 +181,7 @@ pub(crate) struct Publisher {
     pub(crate) admission: Arc<Offers>,
     pub(crate) freshness: watch::Receiver<Freshness>,
     pub(crate) subscribers: Subscribers,
+    pub(crate) places: KeptPlaces,
 }
 
 impl Publisher {
@@ -193,7 +197,14 @@ impl Publisher {
         freshness: watch::Receiver<Freshness>,
     ) -> Self {
         let admission = Arc::new(Offers::new());
-        Self { identity, replicas, admission, freshness, subscribers: Subscribers::new() }
+        Self {
+            identity,
+            replicas,
+            admission,
+            freshness,
+            subscribers: Subscribers::new(),
+            places: KeptPlaces::default(),
+        }
     }
 
     pub(crate) fn put(&self, revision: u64, key: &str, value: impl Into<Bytes>) {

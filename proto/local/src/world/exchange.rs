@@ -204,6 +204,7 @@ impl Region {
                     }
                     check_node(&mut self.nodes[node], &self.truth)?;
                 }
+                Effect::Places { .. } => return Err("places".to_owned()),
                 Effect::Withdraw { scope } => return Err(format!("{scope} is withdrawn")),
                 Effect::Refused { .. } | Effect::AskedAgain { .. } => {}
                 Effect::Alarm { scope, alarm, .. } => {

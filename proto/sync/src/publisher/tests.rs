@@ -93,9 +93,10 @@ fn the_introduction_says_which_process_comes() {
 #[test]
 fn a_feature_that_only_the_subscriber_knows_is_not_agreed() {
     let mut session = PublisherSession::new("p".into());
-    session.handle(introduction_with(&["places", LAST_GOOD_IN_DELTAS])).unwrap();
+    session.handle(introduction_with(&["of a later release", LAST_GOOD_IN_DELTAS])).unwrap();
     let Some(publisher_message::Body::Welcome(welcome)) = session.welcome().unwrap().body else { panic!() };
     assert_eq!(welcome.features, [LAST_GOOD_IN_DELTAS]);
+    assert!(!session.takes_places());
 }
 
 #[test]

@@ -149,6 +149,9 @@ impl Example {
             Effect::Refused { scope, reason } => format!("refused {scope}: {reason}"),
             Effect::AskedAgain { scope } => format!("{scope} is asked for again"),
             Effect::Alarm { alarm, .. } => format!("alarm {}", alarm.kind()),
+            Effect::Places { rows, unread } => {
+                format!("places {}, {} unread", rows.len(), usize::from(unread.is_some()))
+            }
             Effect::Disconnect { .. } => "disconnect".to_owned(),
             Effect::Superseded => "superseded".to_owned(),
         };

@@ -300,6 +300,7 @@ impl Region {
                         self.commit(subscriber, &scope, brought)?;
                     }
                 }
+                Effect::Places { .. } => {} // no agent of a region tells another
                 Effect::Withdraw { scope } => drop(self.links[link].hub.remove(&scope)),
                 Effect::Refused { .. } | Effect::AskedAgain { .. } => {}
                 Effect::Alarm { .. } | Effect::Superseded | Effect::Disconnect { .. } => {

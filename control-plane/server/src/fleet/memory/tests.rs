@@ -371,3 +371,33 @@ fn what_agents_say_of_their_traffic_is_kept_as_long_as_they_are() {
     memory.learn([], now + KEEP);
     assert_eq!(load(&memory, now + KEEP), None);
 }
+
+#[test]
+fn a_lost_link_is_no_lost_region() {
+    let now = Instant::now() + KEEP;
+    let serving = sync::Serving { ready: true, ..sync::Serving::default() };
+    let said = Facts { serving: nested::to_bytes(&serving), ..Facts::default() };
+    let says = |connected| Heard {
+        report: Some(hanse_link::report_of(&said, Default::default())),
+        connected,
+        ..gateway("g1", 0, 7)
+    };
+    let check = |agents: Vec<Heard>, expected: &[(u64, Option<bool>)]| {
+        let mut memory = Memory::default();
+        memory.learn(agents, now);
+        let heard = memory.heard_regions(now, true);
+        let mut gateways = Vec::new();
+        for region in heard.values() {
+            assert!(region.gateways.iter().all(|gateway| gateway.serving.as_ref() == Some(&serving)));
+            let age = u64::try_from(region.age.as_millis()).unwrap();
+            gateways.extend(region.gateways.iter().map(|gateway| (age, gateway.live)));
+        }
+        assert_eq!(gateways, expected);
+    };
+    check(vec![agent(100, true, vec![says(true)])], &[(100, Some(true))]);
+    check(vec![agent(100, true, vec![says(false)])], &[(100, Some(false))]);
+    check(vec![agent(6_000, false, vec![says(true)])], &[(6_000, Some(true))]);
+    check(vec![agent(16_000, false, vec![says(true)])], &[]);
+    let other = Heard { identity: identity("agent-2", "eu-west"), ..agent(50, true, Vec::new()) };
+    check(vec![agent(16_000, false, vec![says(true)]), other], &[(50, None)]);
+}

@@ -6,7 +6,8 @@ use hanse_identity::{
     Alpn, Authority, Bounds, Clients, JoinToken, Listener, ListenerMetrics, PeerKeys, ServerTls, server_tls,
 };
 use hanse_link::{
-    Admission, Freshness, MAX_GATEWAY_MESSAGE_BYTES, Offer, Replicas, Subscribers, Unknown, publisher_service,
+    Admission, Freshness, KeptPlaces, MAX_GATEWAY_MESSAGE_BYTES, Offer, Published, Replicas, Subscribers,
+    Unknown, publisher_service,
 };
 use hanse_process::ShutdownTrigger;
 use hanse_proto::enrolment::{
@@ -40,6 +41,8 @@ pub(super) struct Agent {
     token: JoinToken,
     replicas: Replicas,
     subscribers: Subscribers,
+    /// What the responder is told of places.
+    pub(super) places: KeptPlaces,
     federation: SocketAddr,
     enrolment: SocketAddr,
     _freshness: watch::Sender<Freshness>,
@@ -95,7 +98,7 @@ impl Agent {
         let identity = Identity::agent(name("agent-1"), name("eu-west"));
         let credentials = LiveCredentials::new(authority.issue_credentials(&identity, &[]).unwrap());
         let replicas = Replicas::new();
-        let subscribers = Subscribers::new();
+        let (subscribers, places) = (Subscribers::new(), KeptPlaces::default());
         let (trigger, shutdown) = ShutdownTrigger::new();
         let trust = root.trust_anchor().unwrap().into();
         let clients = Clients::Mutual { trust, roles: vec![Role::Dns], region: None };
@@ -105,9 +108,8 @@ impl Agent {
         let enrolment = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (freshness, fresh) = watch::channel(Freshness { confirmed_at: Instant::now(), quorum: true });
         let publisher = publisher_service(
-            replicas.clone(),
+            Published { replicas: replicas.clone(), freshness: fresh, places: places.clone() },
             Arc::new(Everything(replicas.clone())),
-            fresh,
             subscribers.clone(),
             "agent-1".to_owned(),
             MAX_GATEWAY_MESSAGE_BYTES,
@@ -125,6 +127,7 @@ impl Agent {
             token,
             replicas,
             subscribers,
+            places,
             federation: addresses.0,
             enrolment: addresses.1,
             _freshness: freshness,

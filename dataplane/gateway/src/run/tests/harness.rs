@@ -6,7 +6,8 @@ use hanse_identity::{
     Alpn, Authority, Bounds, Clients, JoinToken, Listener, ListenerMetrics, PeerKeys, ServerTls, server_tls,
 };
 use hanse_link::{
-    Admission, Freshness, MAX_GATEWAY_MESSAGE_BYTES, Offer, Replicas, Subscribers, Unknown, publisher_service,
+    Admission, Freshness, KeptPlaces, MAX_GATEWAY_MESSAGE_BYTES, Offer, Published, Replicas, Subscribers,
+    Unknown, publisher_service,
 };
 use hanse_process::ShutdownTrigger;
 use hanse_proto::{
@@ -134,9 +135,8 @@ impl Agent {
         let federation = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (freshness, fresh) = watch::channel(Freshness { confirmed_at: Instant::now(), quorum: true });
         let publisher = publisher_service(
-            replicas.clone(),
+            Published { replicas: replicas.clone(), freshness: fresh, places: KeptPlaces::default() },
             Arc::new(Everything(replicas.clone())),
-            fresh,
             subscribers.clone(),
             "agent-1".to_owned(),
             MAX_GATEWAY_MESSAGE_BYTES,

@@ -27,6 +27,36 @@ fn places_that_were_not_agreed_end_the_stream() {
 }
 
 #[test]
+fn places_that_were_agreed_are_taken_in_row_by_row() {
+    let mut example = Example::following();
+    let welcome = sync::Welcome {
+        features: vec!["places".into()],
+        scopes: vec![scope("e").to_string()],
+        publisher: "p".into(),
+        ..sync::Welcome::default()
+    };
+    assert!(example.take(message(publisher_message::Body::Welcome(welcome))).is_empty());
+    let row = |region: &str| sync::PlaceRow {
+        region: region.into(),
+        environment: "e".into(),
+        ..sync::PlaceRow::default()
+    };
+    let rows = vec![row("r"), row("No Name"), row("s")];
+    let said = example.take(message(publisher_message::Body::Places(sync::Places { rows })));
+    assert_eq!(said, ["places 2, 1 unread"]);
+    let rows = vec![row("r"); hanse_proto::places::MAX_PLACE_ROWS + 1];
+    let said = example.take(message(publisher_message::Body::Places(sync::Places { rows })));
+    assert_eq!(said, ["alarm malformed message", "disconnect"], "a message is taken whole or not at all");
+}
+
+#[test]
+fn a_neighbour_tells_no_places() {
+    let features = |wanted| super::super::features(&wanted).collect::<Vec<_>>();
+    assert_eq!(features(Wanted::All), FEATURES);
+    assert_eq!(features(Wanted::Local), [crate::LAST_GOOD_IN_DELTAS]);
+}
+
+#[test]
 fn silence_is_an_alarm() {
     let stalled = ["alarm stalled", "disconnect"];
     let root = replica_at(12).root();
