@@ -6,11 +6,8 @@ use std::time::Duration;
 
 use axum::response::Response;
 use hanse_management::{Kind, Problem, ProblemName, ResourceKey, Spec, kinds::DrainSpec, manifest};
-use hanse_state::{Action, Change, CommandBody, State, readiness_spec};
-use hanse_steering::{
-    Action as Shift, Epoch, FailoverPlan, Readiness, Refusal, Request, Standby, Verdict, readiness, rules,
-    shift,
-};
+use hanse_state::{Action, Change, CommandBody, State, judge, readiness_spec};
+use hanse_steering::{Action as Shift, Epoch, FailoverPlan, Refusal, Request, Verdict, rules, shift};
 use hanse_topology::{Labels, Name};
 use http::StatusCode;
 use serde::de::DeserializeOwned;
@@ -132,6 +129,7 @@ async fn plan_readiness(call: Call) -> Result<Response, Rejection> {
         plan: name.to_string(),
         epoch: decided.as_ref().map(|decided| decided.epoch().to_string()),
         regions: regions.collect(),
+        waits: state.next_step(&name, &standbys, now).and_then(Result::err).map(|why| why.to_string()),
         revision: state.revision(),
     };
     Ok(json(StatusCode::OK, answer.revision, &answer))
@@ -319,14 +317,6 @@ fn target(plan: &FailoverPlan, to: Option<String>) -> Result<Name, Problem> {
                 format!("name one of {}", names.join(", ")),
             ))
         }
-    }
-}
-
-/// What is known of a region. Of one that is not the plan's nothing is: it is refused as such.
-fn judge(standbys: &[Standby], plan: &Name, region: &Name, now: Duration) -> Readiness {
-    match standbys.iter().find(|standby| standby.region == *region) {
-        Some(standby) => readiness(standby, now),
-        None => readiness(&Standby::unheard(plan.clone(), region.clone()), now),
     }
 }
 
