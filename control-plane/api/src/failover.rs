@@ -28,7 +28,8 @@ use crate::{
 };
 
 /// What a decision says of `propose`.
-const PROPOSE: &str = "Change nothing: keep the decision for the approval of a second owner, within a minute. The reason says why";
+const PROPOSE: &str =
+    "Change nothing: keep the decision for the approval of a second owner. The reason says why";
 
 /// The routes of this file.
 pub(crate) fn routes() -> Vec<Route> {
@@ -248,6 +249,31 @@ async fn decide(
         revision: accepted.revision,
     };
     Ok(json(StatusCode::OK, answer.revision, &answer))
+}
+
+/// Judges the regions anew that Failovers lead clients to, as a proposal may have waited for long. Says when, in Unix milliseconds, and
+/// refuses a region that is not ready by now, unless the Failover is forced.
+pub(crate) async fn judge_anew(call: &Call, state: &State, changes: &[Change]) -> Result<u64, Problem> {
+    let judged_ms = call.api.clock.now_ms();
+    let now = Duration::from_millis(judged_ms);
+    for Change { key, action, .. } in changes {
+        let Action::Put { spec: Spec::Failover(proposed), .. } = action else { continue };
+        let (name, at) = (&key.name, state.decided(&key.name));
+        let serves = |region: &Name| state.shares_of(name).get(region).copied().unwrap_or_default();
+        let moves = proposed.serving.iter().any(|one| one.percent != serves(&one.region));
+        let (true, Some(plan)) = (moves, state.plan_to_decide(name)) else { continue };
+        let action = Shift::Shift {
+            to: judge(&call.api.fleet.standbys(name).await, name, &proposed.to, now),
+            steps: Some(proposed.steps.clone()),
+            reason: proposed.reason.clone(),
+            force: proposed.forced.clone(),
+            drill: proposed.drill.clone(),
+        };
+        let on = at.as_ref().map_or(Epoch::NONE, |decided| decided.epoch());
+        shift(&plan, at.as_ref(), &Request { action, on }, now)
+            .map_err(|refusal| refused(refusal).at(key.to_string()))?;
+    }
+    Ok(judged_ms)
 }
 
 /// Writes what was decided about a region.
