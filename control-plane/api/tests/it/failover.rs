@@ -293,7 +293,7 @@ async fn an_approval_judges_the_region_anew() {
     let present = api.get("/v1/failovers/orders").send().await.expect(200).json;
     assert_eq!(serving(&present["spec"]), "us=100");
     // It was proposed on what was there before.
-    api.post(&forced).token("ben-secret").send().await.problem(409, "conflict");
+    api.post(&forced).token("ben-secret").send().await.problem(412, "stale");
 }
 
 #[tokio::test]
