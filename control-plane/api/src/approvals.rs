@@ -15,6 +15,7 @@ use crate::{
     answer::{self, Applied, ProblemDetails, Proposals, Rejected},
     apply::answer_applied,
     call::{CONSISTENCY, Call, MIN_REVISION},
+    failover,
     openapi::refusal,
     rejection::{Rejection, bad_request},
     routes::{Route, json},
@@ -101,7 +102,7 @@ fn judged(state: &State, proposal: &Proposal) -> Result<Vec<Warning>, Problem> {
 
 /// Makes the changes of a proposal: with a token of another owner than the one that proposed it
 ///
-/// The changes do what they did when they were proposed, or the approval is refused.
+/// The changes do what they did when they were proposed, or the approval is refused. A region that a Failover leads to is judged anew.
 #[utoipa::path(post, path = "/v1/approvals/{number}/approve", tag = "federation", extensions(("x-hanse-access" = json!("apply"))), operation_id = "approve",
     params(("number" = u64, Path, description = "The proposal's number")),
     responses(
@@ -110,13 +111,14 @@ fn judged(state: &State, proposal: &Proposal) -> Result<Vec<Warning>, Problem> {
 async fn approve(call: Call) -> Result<Response, Rejection> {
     let number = number(&call)?;
     let before = call.read_latest().await?;
-    let mut warnings = Vec::new();
+    let (mut warnings, mut judged_ms) = (Vec::new(), 0);
     if let Some(proposal) = check_seen(&call, &before, number)? {
         call.check_changes(&proposal.changes)?;
+        judged_ms = failover::judge_anew(&call, &before, &proposal.changes).await?;
         let (state, proposal) = (before.clone(), proposal.clone());
         warnings = call.api.bounds.answer(move || judged(&state, &proposal)).await??;
     }
-    let accepted = call.propose_body(CommandBody::Approve { number }).await?;
+    let accepted = call.propose_body(CommandBody::Approve { number, judged_ms }).await?;
     answer_applied(&call, before, accepted, warnings).await
 }
 

@@ -6,11 +6,8 @@ use std::time::Duration;
 
 use axum::response::Response;
 use hanse_management::{Kind, Problem, ProblemName, ResourceKey, Spec, kinds::DrainSpec, manifest};
-use hanse_state::{Action, Change, CommandBody, State, readiness_spec};
-use hanse_steering::{
-    Action as Shift, Epoch, FailoverPlan, Readiness, Refusal, Request, Standby, Verdict, readiness, rules,
-    shift,
-};
+use hanse_state::{Action, Change, CommandBody, State, judge, readiness_spec};
+use hanse_steering::{Action as Shift, Epoch, FailoverPlan, Refusal, Request, Verdict, rules, shift};
 use hanse_topology::{Labels, Name};
 use http::StatusCode;
 use serde::de::DeserializeOwned;
@@ -31,7 +28,8 @@ use crate::{
 };
 
 /// What a decision says of `propose`.
-const PROPOSE: &str = "Change nothing: keep the decision for the approval of a second owner, within a minute. The reason says why";
+const PROPOSE: &str =
+    "Change nothing: keep the decision for the approval of a second owner. The reason says why";
 
 /// The routes of this file.
 pub(crate) fn routes() -> Vec<Route> {
@@ -132,6 +130,7 @@ async fn plan_readiness(call: Call) -> Result<Response, Rejection> {
         plan: name.to_string(),
         epoch: decided.as_ref().map(|decided| decided.epoch().to_string()),
         regions: regions.collect(),
+        waits: state.next_step(&name, &standbys, now).and_then(Result::err).map(|why| why.to_string()),
         revision: state.revision(),
     };
     Ok(json(StatusCode::OK, answer.revision, &answer))
@@ -252,6 +251,31 @@ async fn decide(
     Ok(json(StatusCode::OK, answer.revision, &answer))
 }
 
+/// Judges the regions anew that Failovers lead clients to, as a proposal may have waited for long. Says when, in Unix milliseconds, and
+/// refuses a region that is not ready by now, unless the Failover is forced.
+pub(crate) async fn judge_anew(call: &Call, state: &State, changes: &[Change]) -> Result<u64, Problem> {
+    let judged_ms = call.api.clock.now_ms();
+    let now = Duration::from_millis(judged_ms);
+    for Change { key, action, .. } in changes {
+        let Action::Put { spec: Spec::Failover(proposed), .. } = action else { continue };
+        let (name, at) = (&key.name, state.decided(&key.name));
+        let serves = |region: &Name| state.shares_of(name).get(region).copied().unwrap_or_default();
+        let moves = proposed.serving.iter().any(|one| one.percent != serves(&one.region));
+        let (true, Some(plan)) = (moves, state.plan_to_decide(name)) else { continue };
+        let action = Shift::Shift {
+            to: judge(&call.api.fleet.standbys(name).await, name, &proposed.to, now),
+            steps: Some(proposed.steps.clone()),
+            reason: proposed.reason.clone(),
+            force: proposed.forced.clone(),
+            drill: proposed.drill.clone(),
+        };
+        let on = at.as_ref().map_or(Epoch::NONE, |decided| decided.epoch());
+        shift(&plan, at.as_ref(), &Request { action, on }, now)
+            .map_err(|refusal| refused(refusal).at(key.to_string()))?;
+    }
+    Ok(judged_ms)
+}
+
 /// Writes what was decided about a region.
 async fn write(mut call: Call, before: State, change: Change, reason: &str) -> Result<Response, Rejection> {
     given(reason)?;
@@ -319,14 +343,6 @@ fn target(plan: &FailoverPlan, to: Option<String>) -> Result<Name, Problem> {
                 format!("name one of {}", names.join(", ")),
             ))
         }
-    }
-}
-
-/// What is known of a region. Of one that is not the plan's nothing is: it is refused as such.
-fn judge(standbys: &[Standby], plan: &Name, region: &Name, now: Duration) -> Readiness {
-    match standbys.iter().find(|standby| standby.region == *region) {
-        Some(standby) => readiness(standby, now),
-        None => readiness(&Standby::unheard(plan.clone(), region.clone()), now),
     }
 }
 

@@ -189,6 +189,18 @@ impl Observed for GatheredFleet {
         let agents = self.memory.lock().heard_agents(Instant::now());
         HeardAgents { watched_for: self.started.elapsed(), agents }
     }
+
+    fn heard_standbys(&self, plan: &Name) -> Vec<Standby> {
+        let state = self.group.current();
+        let lineage = state.lineage().map(lineage_of);
+        let now = Instant::now();
+        let newest =
+            |scope: &ScopeId| self.replicas.read(|replicas| replicas.get(scope).map(Replica::last_change));
+        let memory = self.memory.lock();
+        let agents = memory.recall(now, lineage.as_ref());
+        let known = Known { agents: &agents, loads: memory.loads(), newest: &newest };
+        readiness::standbys(&state, &known, plan, now)
+    }
 }
 
 impl Fleet for GatheredFleet {
@@ -218,16 +230,7 @@ impl Fleet for GatheredFleet {
         let plan = plan.clone();
         Box::pin(async move {
             self.gather().await;
-            let state = self.group.current();
-            let lineage = state.lineage().map(lineage_of);
-            let now = Instant::now();
-            let newest = |scope: &ScopeId| {
-                self.replicas.read(|replicas| replicas.get(scope).map(Replica::last_change))
-            };
-            let memory = self.memory.lock();
-            let agents = memory.recall(now, lineage.as_ref());
-            let known = Known { agents: &agents, loads: memory.loads(), newest: &newest };
-            readiness::standbys(&state, &known, &plan, now)
+            self.heard_standbys(&plan)
         })
     }
 }

@@ -44,7 +44,9 @@ use crate::{
     identity,
     locked::{self, LockedMetric},
     projector::{self, Projector},
-    reconcile::{Driver, FederationKey, Neighbours, ReconcilerMetrics, RecordMinted, RefuseKeys, Sweep},
+    reconcile::{
+        Driver, FederationKey, Neighbours, ReconcilerMetrics, RecordMinted, RefuseKeys, Sweep, TakeSteps,
+    },
     revocations,
     roots::{Certificates, ControlAuthority, ControlRenewal, Roots},
     secrets::{Keeper, KeeperMetrics, Keys, RevealMetrics, Rewrap},
@@ -376,6 +378,7 @@ async fn take_part(
             Arc::new(RecordMinted),
             Arc::new(FederationKey),
             Arc::new(Neighbours),
+            Arc::new(TakeSteps::default()),
             Arc::new(Sweep),
         ],
         replicated: replicated.clone(),

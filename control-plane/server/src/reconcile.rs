@@ -11,16 +11,20 @@ mod federation_key;
 mod neighbours;
 mod record_minted;
 mod refuse_keys;
+mod shift;
 mod sweep;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use hanse_api::Clock;
 use hanse_identity::KeyDigest;
-use hanse_management::{Problem, ProblemName};
+use hanse_management::{Kind, Problem, ProblemName};
 use hanse_process::Shutdown;
-use hanse_state::{Command, CommandBody, MintedToken, Outcome, State, port::Replicated};
-use hanse_topology::Identity;
+use hanse_state::{
+    Command, CommandBody, MintedToken, Outcome, State,
+    port::{Replicated, Standby},
+};
+use hanse_topology::{Identity, Name};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -31,7 +35,7 @@ use tracing::{debug, error, info, warn};
 
 pub(crate) use self::{
     federation_key::FederationKey, neighbours::Neighbours, record_minted::RecordMinted,
-    refuse_keys::RefuseKeys, sweep::Sweep,
+    refuse_keys::RefuseKeys, shift::TakeSteps, sweep::Sweep,
 };
 
 /// How often the leader looks: as often as agents' reports are gathered, which is what changes without a command.
@@ -60,6 +64,9 @@ pub(crate) trait Observed: Send + Sync + 'static {
 
     /// What was heard of agents.
     fn agents(&self) -> HeardAgents;
+
+    /// What was heard of the regions of a FailoverPlan.
+    fn heard_standbys(&self, plan: &Name) -> Vec<Standby>;
 }
 
 /// A control node that is in the group.
@@ -171,6 +178,9 @@ impl Driver {
     /// expire anything. What the audit tells happened now, also when the last write was weeks ago.
     fn time_of(&self, body: &CommandBody) -> u64 {
         match body {
+            CommandBody::Apply(changes) if changes.iter().any(|change| change.key.kind == Kind::Failover) => {
+                self.clock.now_ms()
+            }
             CommandBody::RecordMinted { .. }
             | CommandBody::RefuseKeys { .. }
             | CommandBody::AddKey { .. }

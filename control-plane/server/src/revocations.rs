@@ -129,6 +129,10 @@ mod tests {
         fn agents(&self) -> HeardAgents {
             HeardAgents::default()
         }
+
+        fn heard_standbys(&self, _: &Name) -> Vec<hanse_state::port::Standby> {
+            Vec::new()
+        }
     }
 
     fn run(state: &mut State, body: CommandBody) {

@@ -89,7 +89,9 @@ impl State {
             CommandBody::Propose { changes, reason } => {
                 proposal::propose(self, &mut next, command, changes, reason)?
             }
-            CommandBody::Approve { number } => proposal::approve(self, &mut next, command, *number)?,
+            CommandBody::Approve { number, judged_ms } => {
+                proposal::approve(self, &mut next, command, *number, *judged_ms)?
+            }
             CommandBody::Reject { number, .. } => proposal::reject(self, &mut next, command, *number)?,
             CommandBody::RecordMinted { agent, token } => minted::record(&mut next, agent, token)?,
             CommandBody::SetNeighbours { region, agents } => neighbours::set(&mut next, region, agents)?,

@@ -139,6 +139,8 @@ pub enum CommandBody {
     Approve {
         /// The proposal's number.
         number: u64,
+        /// When the readiness of the regions that its Failovers lead to was judged anew, in Unix milliseconds. 0: it was not.
+        judged_ms: u64,
     },
     /// Drops a proposal.
     Reject {

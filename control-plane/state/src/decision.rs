@@ -6,7 +6,10 @@ use hanse_management::{
     Kind, ResourceKey, Spec,
     kinds::{FailoverPlanSpec, FailoverSpec, ReadinessSpec, ReadinessVerdict, ServingSpec},
 };
-use hanse_steering::{Decided, Epoch, Failover, FailoverPlan, Finding, Share, Verdict};
+use hanse_steering::{
+    Action as Shift, Decided, Epoch, Failover, FailoverPlan, Finding, Readiness, Refusal, Request, Share,
+    Standby, Verdict, readiness, shift,
+};
 use hanse_topology::{Labels, Name};
 
 use crate::{Action, Change, State};
@@ -41,6 +44,27 @@ impl State {
         Some(resource.metadata.updated_at_ms)
     }
 
+    /// The next step of a FailoverPlan, once it is due. `Err`: why the plan waits; it is due until it is taken. `None`: all steps are
+    /// taken, or the next one is not due yet. `standbys`: what is known of the plan's regions. `now`: since the start of 1970.
+    pub fn next_step(
+        &self,
+        plan: &Name,
+        standbys: &[Standby],
+        now: Duration,
+    ) -> Option<Result<Change, Refusal>> {
+        let decided = self.decided(plan)?;
+        let present = decided.failover();
+        let due = Duration::from_millis(self.decided_at_ms(plan)?).saturating_add(present.step_every);
+        if !present.moves() || now < due {
+            return None;
+        }
+        let to = judge(standbys, plan, &present.to, now);
+        let action = Shift::Step { step: present.step + 1, to };
+        let request = Request { action, on: decided.epoch() };
+        let next = shift(&self.plan_to_decide(plan)?, Some(&decided), &request, now);
+        Some(next.map(|decision| self.to_decide(plan, &decision)))
+    }
+
     /// The change that makes a decision the present one, if the plan is still at the one that it was made from.
     pub fn to_decide(&self, plan: &Name, decision: &Failover) -> Change {
         let key = ResourceKey::global(Kind::Failover, plan.clone());
@@ -48,6 +72,14 @@ impl State {
         let spec = Spec::Failover(to_spec(decision));
         let action = Action::Put { labels: Labels::default(), spec, protected: None };
         Change { key, action, if_revision: Some(present) }
+    }
+}
+
+/// Judges a region of a plan. Of a region that is not among `standbys` nothing is known.
+pub fn judge(standbys: &[Standby], plan: &Name, region: &Name, now: Duration) -> Readiness {
+    match standbys.iter().find(|standby| standby.region == *region) {
+        Some(standby) => readiness(standby, now),
+        None => readiness(&Standby::unheard(plan.clone(), region.clone()), now),
     }
 }
 

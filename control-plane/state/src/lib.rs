@@ -42,7 +42,7 @@ pub use command::{
     Accepted, Action, Change, ChangeResult, Command, CommandBody, JournalEntry, MintedToken, NeighbourAt,
     Origin, Outcome, ResealedValue,
 };
-pub use decision::readiness_spec;
+pub use decision::{judge, readiness_spec};
 pub use dump::{Dump, FIRST_TOKEN};
 pub use federation_key::{FederationKeys, KeyVersion, MAX_KEY_VERSIONS, RecoveryKey};
 pub use member::{

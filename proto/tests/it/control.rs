@@ -112,7 +112,10 @@ fn commands() {
     recorded("control-set-neighbours", &command(command::Body::SetNeighbours(set)));
     let propose = Propose { changes: proposal().changes, reason: "release 42".into() };
     recorded("control-propose", &command(command::Body::Propose(propose)));
-    recorded("control-approve", &command(command::Body::Approve(Approve { number: 7 })));
+    recorded(
+        "control-approve",
+        &command(command::Body::Approve(Approve { number: 7, judged_ms: 1_700_000_000_000 })),
+    );
     let reject = Reject { number: 7, reason: "not on a Friday".into() };
     recorded("control-reject", &command(command::Body::Reject(reject)));
 }

@@ -110,6 +110,10 @@ pub struct PlanReadiness {
     pub epoch: Option<String>,
     /// Its regions, the active one first.
     pub regions: Vec<RegionReadiness>,
+    /// Why the next step of the present shift is not taken although it is due, and what to do. Absent: the shift does not wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub waits: Option<String>,
     /// The state's revision.
     pub revision: u64,
 }

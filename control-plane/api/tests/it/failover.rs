@@ -1,6 +1,6 @@
 //! Failover by hand: what is judged, what is decided, and what the record says of it.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use hanse_management::kinds::TokenRole;
 use hanse_steering::{Heard, Standby, Sync};
@@ -268,4 +268,44 @@ async fn a_guarded_plan_needs_a_second_owner() {
     assert_eq!(serving(&present["spec"]), "us=100");
     let history = api.get("/v1/failover-plans/orders/history").send().await.expect(200).json;
     assert!(history["items"][0]["what"].as_str().unwrap().contains("approve"), "{history}");
+}
+
+#[tokio::test]
+async fn an_approval_judges_the_region_anew() {
+    let api = planned(json!({"approval": true})).await;
+    for name in ["ann", "ben"] {
+        api.node.add_token_of(name, TokenRole::Admin, None);
+    }
+    let propose = async |body: Value| {
+        let proposed = api.post(&format!("{FAILOVER}?propose")).token("ann-secret").json(body).send().await;
+        format!("/v1/approvals/{}/approve", proposed.expect(202).json["number"])
+    };
+    let plain = propose(json!({"reason": "eu is down", "to": "us"})).await;
+    let forced = propose(json!({"reason": "eu is lost", "to": "us", "force": "better than none"})).await;
+    api.node.now_ms.fetch_add(600_000, Ordering::SeqCst);
+    break_region(&api, "us");
+    let refused = api.post(&plain).token("ben-secret").send().await.problem(409, "conflict");
+    assert!(refused["detail"].as_str().unwrap().contains("no gateway is ready"), "{refused}");
+    api.node.standbys.lock().unwrap()[1] = ready("us");
+    let shown = api.get(plain.trim_end_matches("/approve")).token("ben-secret").send().await.expect(200).json;
+    assert_eq!(shown.get("refused"), None, "{shown}");
+    api.post(&plain).token("ben-secret").send().await.expect(200);
+    let present = api.get("/v1/failovers/orders").send().await.expect(200).json;
+    assert_eq!(serving(&present["spec"]), "us=100");
+    // It was proposed on what was there before.
+    api.post(&forced).token("ben-secret").send().await.problem(412, "stale");
+}
+
+#[tokio::test]
+async fn a_step_that_waits_says_why() {
+    let api = planned(json!({"steps": [10, 100]})).await;
+    api.post(FAILOVER).json(json!({"reason": "eu is slow", "to": "us"})).send().await.expect(200);
+    break_region(&api, "us");
+    let readiness = async || api.get("/v1/failover-plans/orders/readiness").send().await.expect(200).json;
+    assert_eq!(readiness().await.get("waits"), None, "it is not due yet");
+    api.node.now_ms.fetch_add(600_000, Ordering::SeqCst);
+    let waits = readiness().await["waits"].to_string();
+    assert!(waits.contains("no gateway is ready"), "{waits}");
+    api.node.standbys.lock().unwrap()[1] = ready("us");
+    assert_eq!(readiness().await.get("waits"), None);
 }

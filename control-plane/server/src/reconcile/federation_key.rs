@@ -91,6 +91,10 @@ mod tests {
         fn agents(&self) -> HeardAgents {
             HeardAgents::default()
         }
+
+        fn heard_standbys(&self, _: &hanse_topology::Name) -> Vec<hanse_state::port::Standby> {
+            Vec::new()
+        }
     }
 
     fn plan(federation: &Federation, newest: &[Option<u32>]) -> Vec<CommandBody> {

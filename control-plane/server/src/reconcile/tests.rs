@@ -88,6 +88,10 @@ impl Observed for Nothing {
     fn agents(&self) -> HeardAgents {
         HeardAgents::default()
     }
+
+    fn heard_standbys(&self, _: &Name) -> Vec<hanse_state::port::Standby> {
+        Vec::new()
+    }
 }
 
 fn run(state: &mut State, time_ms: u64, key: Option<&str>, body: CommandBody) {
@@ -336,6 +340,10 @@ impl Observed for Mints {
 
     fn agents(&self) -> HeardAgents {
         HeardAgents::default()
+    }
+
+    fn heard_standbys(&self, _: &Name) -> Vec<hanse_state::port::Standby> {
+        Vec::new()
     }
 }
 

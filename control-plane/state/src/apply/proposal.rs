@@ -93,6 +93,7 @@ pub(super) fn approve(
     next: &mut State,
     command: &Command,
     number: u64,
+    judged_ms: u64,
 ) -> Result<Effects, Problem> {
     owner::check_writer(before, command)?;
     let proposal = find(before, number)?;
@@ -100,7 +101,7 @@ pub(super) fn approve(
     owner::check_second(proposal, &command.origin)?;
     check_proposer(before, proposal, next.time_ms)?;
     owner::check_reach(proposal, &command.origin)?;
-    let effects = make(before, next, proposal, command.origin.organization.as_ref())?;
+    let effects = make(before, next, proposal, judged_ms, command.origin.organization.as_ref())?;
     next.proposals.remove(number);
     // Both owners consent: what is left to be guarded is nothing.
     Ok(Effects { guarded: Concerned::default(), ..effects })
@@ -112,6 +113,7 @@ fn make(
     before: &State,
     next: &mut State,
     proposal: &Proposal,
+    judged_ms: u64,
     sight: Option<&Name>,
 ) -> Result<Effects, Problem> {
     let (changes, force_grants) = (&proposal.changes, proposal.force_grants);
@@ -121,14 +123,15 @@ fn make(
         actor::check_within(organization, &effects)?;
     }
     effects::check_same(before, next, proposal, &effects)?;
-    check_readiness(before, next, proposal)?;
+    check_readiness(before, next, proposal, judged_ms)?;
     Ok(effects)
 }
 
-/// A Failover that leads clients elsewhere rests on a readiness that was judged just before it was proposed, and is refused when that is
-/// too old. A freeze and its end move no clients.
-fn check_readiness(before: &State, next: &State, proposal: &Proposal) -> Result<(), Problem> {
-    let age = Duration::from_millis(next.time_ms.saturating_sub(proposal.time_ms));
+/// A Failover that leads clients elsewhere rests on a readiness that was judged just before it was proposed, or anew for its approval, and
+/// is refused when that is too old. A freeze and its end move no clients.
+fn check_readiness(before: &State, next: &State, proposal: &Proposal, judged_ms: u64) -> Result<(), Problem> {
+    let judged_ms = judged_ms.max(proposal.time_ms);
+    let age = Duration::from_millis(next.time_ms.saturating_sub(judged_ms));
     if u128::from(age.as_millis()) <= MAX_AGE.as_millis() {
         return Ok(());
     }
@@ -144,7 +147,7 @@ fn check_readiness(before: &State, next: &State, proposal: &Proposal) -> Result<
     );
     Err(Problem::new(ProblemName::Stale, detail)
         .at(moved.key.to_string())
-        .remedy("have it proposed again, and approve it within this time: a proposal judges the region anew"))
+        .remedy("approve it again: an approval judges the region anew"))
 }
 
 /// Drops a proposal: its owner withdraws it, or another one that could approve it decides against it.
@@ -164,7 +167,7 @@ pub(super) fn reject(
 }
 
 impl State {
-    /// Does what an approval of the proposal would do, in a copy. Who approves is not judged. `sight`: the only organization whose
+    /// Does what an approval of the proposal would do, in a copy. Who approves is not judged, nor is the readiness of a region. `sight`: the only organization whose
     /// resources a refusal may name; `None`: all of them.
     pub fn try_proposal(
         &self,
@@ -176,7 +179,8 @@ impl State {
         next.time_ms = next.time_ms.max(now_ms);
         check_time(proposal, next.time_ms)?;
         check_proposer(self, proposal, next.time_ms)?;
-        make(self, &mut next, proposal, sight)?;
+        let judged_ms = next.time_ms;
+        make(self, &mut next, proposal, judged_ms, sight)?;
         Ok(next)
     }
 

@@ -174,7 +174,7 @@ fn what(command: &Command, before: &State, next: &State) -> String {
                 digest(made)
             )
         }),
-        CommandBody::Approve { number } => format!("approve {number} {}", proposed(before, *number)),
+        CommandBody::Approve { number, .. } => format!("approve {number} {}", proposed(before, *number)),
         CommandBody::Reject { number, reason } => {
             let why = if reason.is_empty() { String::new() } else { format!("; rejected: {reason}") };
             format!("reject {number} {}{why}", proposed(before, *number))

@@ -112,7 +112,9 @@ impl CommandBody {
                 changes: changes.iter().map(Change::to_proto).collect(),
                 reason: reason.clone(),
             }),
-            Self::Approve { number } => Body::Approve(proto::Approve { number: *number }),
+            Self::Approve { number, judged_ms } => {
+                Body::Approve(proto::Approve { number: *number, judged_ms: *judged_ms })
+            }
             Self::Reject { number, reason } => {
                 Body::Reject(proto::Reject { number: *number, reason: reason.clone() })
             }
@@ -206,7 +208,7 @@ impl CommandBody {
                 changes: propose.changes.into_iter().map(Change::from_proto).collect::<Result<_, _>>()?,
                 reason: propose.reason,
             },
-            Body::Approve(proto::Approve { number }) => Self::Approve { number },
+            Body::Approve(proto::Approve { number, judged_ms }) => Self::Approve { number, judged_ms },
             Body::Reject(proto::Reject { number, reason }) => Self::Reject { number, reason },
             Body::RecordMinted(minted) => {
                 let missing = || InvalidMessage::new("RecordMinted", "it has no token");

@@ -58,7 +58,7 @@ impl State {
     }
 
     /// The percents of the clients of a plan's hosts by region: as its Failover says, or all in its active region.
-    pub(crate) fn shares_of(&self, plan: &Name) -> BTreeMap<Name, u8> {
+    pub fn shares_of(&self, plan: &Name) -> BTreeMap<Name, u8> {
         match (self.failover(plan), self.failover_plan(plan)) {
             (Some(failover), _) => {
                 failover.serving.iter().map(|one| (one.region.clone(), one.percent)).collect()

@@ -34,6 +34,10 @@ impl Observed for World {
     fn agents(&self) -> HeardAgents {
         self.heard.clone()
     }
+
+    fn heard_standbys(&self, _: &Name) -> Vec<hanse_state::port::Standby> {
+        Vec::new()
+    }
 }
 
 fn name(text: &str) -> Name {

@@ -112,7 +112,7 @@ impl World {
     }
 
     fn approve(&mut self, token: &str, number: u64) -> Result<Accepted, Problem> {
-        self.by(token, CommandBody::Approve { number })
+        self.by(token, CommandBody::Approve { number, judged_ms: 0 })
     }
 
     fn reject(&mut self, token: &str, number: u64) -> Result<Accepted, Problem> {
@@ -313,7 +313,10 @@ fn a_publisher_proposes_and_decides_in_its_organization_only() {
     assert_eq!(world.reject("ci", wide).unwrap_err().name, ProblemName::Forbidden);
     assert_eq!(world.reject("eve", own).unwrap_err().name, ProblemName::Forbidden);
     // A node's own command decides nothing.
-    assert_eq!(world.run(CommandBody::Approve { number: own }).unwrap_err().name, ProblemName::Forbidden);
+    assert_eq!(
+        world.run(CommandBody::Approve { number: own, judged_ms: 0 }).unwrap_err().name,
+        ProblemName::Forbidden
+    );
     assert_eq!(
         world.run(CommandBody::Reject { number: own, reason: String::new() }).unwrap_err().name,
         ProblemName::Forbidden

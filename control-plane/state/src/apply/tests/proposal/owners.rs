@@ -47,7 +47,7 @@ fn owners_are_told_apart_without_regard_to_case() {
         "{kind: Token, name: bob, spec: {role: admin, owner: ANN, digest: 'sha256:3333333333333333333333333333333333333333333333333333333333333333'}}",
     );
     let number = world.propose("ann", changes(ONE_REGION));
-    let problem = world.by_owner("bob", "ANN", CommandBody::Approve { number }).unwrap_err();
+    let problem = world.by_owner("bob", "ANN", CommandBody::Approve { number, judged_ms: 0 }).unwrap_err();
     assert_eq!(problem.detail, "ann proposed it, and the token belongs to ANN, too");
 }
 

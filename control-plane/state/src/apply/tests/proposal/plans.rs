@@ -203,6 +203,16 @@ fn a_failover_is_approved_while_its_readiness_counts() {
             .starts_with("old-readiness: the readiness that Failover orders rests on was judged 1m 1s"),
         "{refused}"
     );
+    // The approval says when the region was judged anew.
+    let judged = |ago_ms: u64| {
+        let mut world = world.clone();
+        let number = world.propose("ann", changes(&over));
+        world.now_ms += 600_000;
+        let judged_ms = world.now_ms - ago_ms;
+        world.by("bob", CommandBody::Approve { number, judged_ms })
+    };
+    judged(59_000).unwrap();
+    assert_eq!(judged(61_000).unwrap_err().name, ProblemName::Stale);
     // A freeze moves no clients.
     let freeze = failover("{region: eu-west, percent: 100}", "step: 0, reason: r, frozen: stop")
         .replace("to: us-east, steps: [10, 100]", "to: eu-west, steps: [100]");
