@@ -15,6 +15,7 @@ mod explain;
 pub mod geo;
 mod keeper;
 mod key;
+mod keys;
 mod metrics;
 mod respond;
 mod run;
@@ -28,6 +29,7 @@ mod zones;
 pub use config::Config;
 pub use error::Error;
 pub use explain::{Explained, RuleTrace};
+pub use keys::BadKey;
 pub use run::{run, run_with_clock};
 
 #[cfg(test)]

@@ -30,6 +30,8 @@ pub(crate) struct DnsMetrics {
     pub(crate) connections: AtomicI64,
     /// 1: what is answered follows the configuration.
     pub(crate) following: AtomicI64,
+    /// TSIG keys that zones name and the configuration lacks.
+    pub(crate) missing_keys: AtomicI64,
 }
 
 /// What one serving thread counts.
@@ -48,6 +50,7 @@ impl DnsMetrics {
             threads: (0..threads).map(|_| Arc::default()).collect(),
             connections: AtomicI64::new(0),
             following: AtomicI64::new(1),
+            missing_keys: AtomicI64::new(0),
         }
     }
 
@@ -128,6 +131,11 @@ impl Collector for Collected {
         }
         for (name, help, value) in [
             ("hanse_dns_connections", "TCP connections open", &metrics.connections),
+            (
+                "hanse_dns_missing_keys",
+                "TSIG keys that DnsZones name and the configuration lacks",
+                &metrics.missing_keys,
+            ),
             (
                 "hanse_dns_following",
                 "1: what is answered follows the configuration; 0: the configuration cannot be compiled",

@@ -20,6 +20,7 @@ use crate::{
     Config, Error, admin,
     geo::GeoFile,
     keeper::{self, KeeperHandle, ZoneKeeper},
+    keys::Keys,
     metrics::{Collected, DnsMetrics},
     sockets::{self, Pair},
     worker::{self, Worker},
@@ -27,6 +28,8 @@ use crate::{
 
 /// Zones that a responder names in its facts: with their names they leave half of what a report may take.
 const MOST_NAMED: usize = 32;
+/// Missing TSIG keys that it names: an operator adds them one by one.
+const MOST_MISSING: usize = 8;
 
 /// Runs a responder until the shutdown. Answers on threads of its own; everything else runs on the caller's runtime.
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
@@ -38,6 +41,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     config.check()?;
     raise_descriptor_limit();
     let shell = Shell::start(config.node(), clock, shutdown.clone()).await?;
+    let keys = Arc::new(Keys::read(&config.tsig)?); // in `data_dir`, files are private by now
     let Some(own) = shell.join::<Credentials>(&shell.config.pki_dir()).await? else { return Ok(()) };
     let mut node = JoinedNode::open(shell, LiveCredentials::new(own)).await?;
     node.renew_certificate();
@@ -49,7 +53,8 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     let (scope, replicas) = (ScopeId::Dns { region }, node.replicas.clone());
     let geo = GeoFile::new(config.geo_file());
     geo.refresh().await;
-    let (mut keeper, kept) = ZoneKeeper::new(scope, replicas, proven.clone(), pulse, metrics.clone());
+    let (mut keeper, kept) =
+        ZoneKeeper::new(scope, replicas, proven.clone(), pulse, metrics.clone(), keys.clone());
     keeper.prepare().await; // so that the first query finds what is on disk
     let started = match Answering::start(&config, &kept, &geo, &metrics, &node, &shutdown).await {
         Ok(answering) => follow(&config, &kept, &geo, &node).map(|link| (answering, link)),
@@ -107,9 +112,13 @@ fn report(
     ready: &Result<(), String>,
 ) -> Report {
     let scopes: Vec<String> = kept.effective.borrow().keys().map(ToString::to_string).collect();
+    let summary = kept.summary.load();
+    let missing = summary.as_ref().as_ref().map(|summary| &summary.missing_keys);
     let responder = Responder {
         address: advertise.to_owned(),
-        zones: keeper::zones_served(kept.summary.load().as_ref().as_ref(), MOST_NAMED),
+        zones: keeper::zones_served(summary.as_ref().as_ref(), MOST_NAMED),
+        missing_keys: missing.into_iter().flatten().take(MOST_MISSING).cloned().collect(),
+        missing_keys_total: missing.map_or(0, |missing| missing.len() as u64),
         geo: geo.digest(),
         ..Responder::default()
     };
