@@ -22,6 +22,7 @@ mod run;
 mod sockets;
 mod steer;
 mod tcp;
+mod transfer;
 mod udp;
 mod worker;
 mod zones;

@@ -56,7 +56,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     let (mut keeper, kept) =
         ZoneKeeper::new(scope, replicas, proven.clone(), pulse, metrics.clone(), keys.clone());
     keeper.prepare().await; // so that the first query finds what is on disk
-    let started = match Answering::start(&config, &kept, &geo, &metrics, &node, &shutdown).await {
+    let started = match Answering::start(&config, &kept, &geo, &keys, &metrics, &node, &shutdown).await {
         Ok(answering) => follow(&config, &kept, &geo, &node).map(|link| (answering, link)),
         Err(error) => Err(error),
     };
@@ -141,6 +141,7 @@ impl Answering {
         config: &Config,
         kept: &KeeperHandle,
         geo: &GeoFile,
+        keys: &Arc<Keys>,
         metrics: &Arc<DnsMetrics>,
         node: &JoinedNode,
         shutdown: &Shutdown,
@@ -162,6 +163,7 @@ impl Answering {
                 geo: geo.in_use(),
                 limits: config.limits,
                 secret: secret.clone(),
+                keys: keys.clone(),
                 metrics: metrics.clone(),
                 pulse: node.shell.supervisor.pulse("a serving thread", worker::HANGS_AFTER),
             };
