@@ -94,6 +94,16 @@ fn secret(path: &Path) -> Result<Vec<u8>, BadKey> {
     STANDARD.decode(text.trim()).map_err(|_| BadKey::NoBase64(path.to_owned()))
 }
 
+/// Keys without files.
+#[cfg(test)]
+pub(crate) fn test_keys(keys: &[(&str, &[u8])]) -> Keys {
+    let one = |(name, secret): &(&str, &[u8])| {
+        let name = absolute(name).unwrap();
+        (NameKey::of(&name), Key::new(name, secret).unwrap())
+    };
+    Keys(keys.iter().map(one).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use std::{collections::BTreeMap, fs::Permissions};

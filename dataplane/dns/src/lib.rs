@@ -17,6 +17,7 @@ mod keeper;
 mod key;
 mod keys;
 mod metrics;
+mod notify;
 mod respond;
 mod run;
 mod sockets;

@@ -30,6 +30,9 @@ pub(crate) struct DnsMetrics {
     pub(crate) connections: AtomicI64,
     /// Zones that are on their way to secondaries. Those of all threads count against one bound.
     pub(crate) transfers: AtomicI64,
+    /// NOTIFYs that secondaries took, and those that they did not after the last attempt.
+    pub(crate) notified: AtomicU64,
+    pub(crate) unnotified: AtomicU64,
     /// 1: what is answered follows the configuration.
     pub(crate) following: AtomicI64,
     /// TSIG keys that zones name and the configuration lacks.
@@ -53,6 +56,8 @@ impl DnsMetrics {
             threads: (0..threads).map(|_| Arc::default()).collect(),
             connections: AtomicI64::new(0),
             transfers: AtomicI64::new(0),
+            notified: AtomicU64::new(0),
+            unnotified: AtomicU64::new(0),
             following: AtomicI64::new(1),
             missing_keys: AtomicI64::new(0),
         }
@@ -133,6 +138,16 @@ impl Collector for Collected {
                 "hanse_dns_refused_connections",
                 "TCP connections closed at once because too many were open",
                 metrics.sum(|thread| &thread.refused_connections),
+            ),
+            (
+                "hanse_dns_notified",
+                "Serials that secondaries were told of and took note of",
+                metrics.notified.load(Ordering::Relaxed),
+            ),
+            (
+                "hanse_dns_unnotified",
+                "Serials that secondaries did not take note of after the last attempt",
+                metrics.unnotified.load(Ordering::Relaxed),
             ),
             (
                 "hanse_dns_broken_transfers",

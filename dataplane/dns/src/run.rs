@@ -22,6 +22,7 @@ use crate::{
     keeper::{self, KeeperHandle, ZoneKeeper},
     keys::Keys,
     metrics::{Collected, DnsMetrics},
+    notify::Notifier,
     sockets::{self, Pair},
     worker::{self, Worker},
 };
@@ -70,6 +71,8 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
 
     let supervisor = &node.shell.supervisor;
     supervisor.spawn_lasting("keeper", keeper, |keeper, shutdown| Box::pin(keeper.run(shutdown)));
+    let notifier = Notifier::new(kept.clone(), keys, metrics.clone());
+    supervisor.spawn_lasting("notifier", notifier, |notifier, shutdown| Box::pin(notifier.run(shutdown)));
     supervisor.spawn_lasting("geo file", geo.clone(), |geo, shutdown| Box::pin(geo.follow(shutdown)));
     node.shell.metrics.register(|registry| {
         registry.register_collector(Box::new(Collected(metrics)));
