@@ -365,6 +365,7 @@ mod tests {
             },
             advertise: Some(text("ns1.example.com:53")),
             geo: Some("city.mmdb".into()),
+            tsig: vec![hanse_dns::config::TsigKey { name: text("to-bind"), secret_file: "key".into() }],
             limits: hanse_dns::config::Limits { answers_per_second: 7 },
         });
         let listed = [("LISTEN_DNS".to_owned(), r#"["192.0.2.53:53", "[2001:db8::53]:53"]"#.to_owned())];

@@ -2,6 +2,7 @@
 
 use std::{num::NonZeroU32, path::PathBuf};
 
+use hanse_dns_wire::absolute;
 use hanse_link::{StoreKey, Wanted};
 use hanse_node::NodeConfig;
 use hanse_topology::{Name, Role, dialable};
@@ -14,6 +15,8 @@ const DEFAULT_ANSWERS_PER_SECOND: u32 = 1_000;
 const GEO_FILE: &str = "geo.mmdb";
 /// Addresses to listen on: one of each family, on each of a few interfaces.
 const MOST_LISTENED: usize = 8;
+/// TSIG keys: one for each of the secondaries of a few zones.
+const MOST_KEYS: usize = 64;
 
 /// Every value of a responder's configuration file. Unknown keys are refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,9 +49,22 @@ pub struct Config {
     /// that changes is taken up within seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub geo: Option<PathBuf>,
+    /// The keys that DnsZones name (RFC 8945). They are read at the start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tsig: Vec<TsigKey>,
     /// Bounds on what clients get.
     #[serde(default)]
     pub limits: Limits,
+}
+
+/// A key that the responder shares with another name server, for HMAC-SHA256.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TsigKey {
+    /// Its name at both ends, and in DnsZones.
+    pub name: String,
+    /// A file with the secret in base64, as `tsig-keygen` and `openssl rand -base64 32` print it. Only its owner and its group may read it.
+    pub secret_file: PathBuf,
 }
 
 /// Listening addresses, `host:port`.
@@ -143,6 +159,16 @@ impl Config {
         if self.workers == Some(0) {
             return refuse("workers", "must be at least 1; leave it out for one per core");
         }
+        if self.tsig.len() > MOST_KEYS {
+            return refuse("tsig", "name at most 64 keys");
+        }
+        let names = self.tsig.iter().map(|key| absolute(&key.name)).collect::<Result<Vec<_>, _>>();
+        let Ok(names) = names else {
+            return refuse("tsig.name", "write a name in the DNS, \"to-bind\" or \"to-bind.example.com\"");
+        };
+        if names.iter().enumerate().any(|(at, name)| names[..at].contains(name)) {
+            return refuse("tsig.name", "two keys have one name: name each once");
+        }
         Ok(())
     }
 
@@ -189,6 +215,9 @@ mod tests {
 
     #[test]
     fn values_that_cannot_work_are_named() {
+        fn key(name: &str) -> TsigKey {
+            TsigKey { name: name.to_owned(), secret_file: "key".into() }
+        }
         let check = |key: Option<&str>, change: fn(&mut Config)| {
             let mut config = config();
             change(&mut config);
@@ -204,6 +233,10 @@ mod tests {
         });
         check(Some("advertise"), |config| config.advertise = Some("0.0.0.0:53".to_owned()));
         check(Some("workers"), |config| config.workers = Some(0));
+        check(None, |config| config.tsig = vec![key("to-bind"), key("to-knot")]);
+        check(Some("tsig.name"), |config| config.tsig = vec![key("to-bind"), key("To-Bind.")]);
+        check(Some("tsig.name"), |config| config.tsig = vec![key("to bind")]);
+        check(Some("tsig"), |config| config.tsig = (0..65).map(|n| key(&format!("key-{n}"))).collect());
     }
 
     #[test]

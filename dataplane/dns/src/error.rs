@@ -8,6 +8,9 @@ pub enum Error {
     /// The configuration cannot work.
     #[error("the responder's configuration cannot work")]
     Config(#[from] crate::config::InvalidConfig),
+    /// A TSIG key cannot be used.
+    #[error("the responder's configuration cannot work")]
+    Key(#[from] crate::keys::BadKey),
     /// What every node may meet.
     #[error(transparent)]
     Node(#[from] hanse_node::Error),

@@ -9,7 +9,7 @@
 mod tests;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -27,6 +27,7 @@ use tokio::{sync::watch, task::JoinError};
 use tracing::{Span, debug, error, warn};
 
 use crate::{
+    keys::Keys,
     metrics::DnsMetrics,
     zones::{Counts, Key, ScopeIndex, Zones},
 };
@@ -75,6 +76,7 @@ struct Published {
     ready: watch::Sender<Result<(), String>>,
     summary: Arc<ArcSwap<Option<ScopeSummary>>>,
     metrics: Arc<DnsMetrics>,
+    keys: Arc<Keys>,
 }
 
 /// The scope as it was compiled last.
@@ -95,6 +97,9 @@ pub(crate) struct ScopeSummary {
     #[serde(flatten)]
     pub(crate) counts: Counts,
     served: Vec<ZoneSummary>,
+    /// TSIG keys that zones name and the configuration lacks.
+    #[serde(rename = "missingKeys", skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) missing_keys: BTreeSet<String>,
     pub(crate) unusable: u64,
     #[serde(rename = "unusableResources", skip_serializing_if = "Vec::is_empty")]
     named: Vec<UnusableSummary>,
@@ -140,6 +145,7 @@ impl ZoneKeeper {
         proven: ProvenVersions,
         pulse: Pulse,
         metrics: Arc<DnsMetrics>,
+        keys: Arc<Keys>,
     ) -> (Self, KeeperHandle) {
         let nothing = format!("no zone: {scope} is missing; apply a DnsZone for region {}", scope.region());
         let published = Published {
@@ -149,6 +155,7 @@ impl ZoneKeeper {
             nothing,
             summary: Arc::default(),
             metrics,
+            keys,
         };
         let handle = KeeperHandle {
             zones: published.zones.clone(),
@@ -340,7 +347,16 @@ impl Published {
             }
         }
         let zones = self.zones.load_full();
-        self.summary.store(Arc::new(Some(summary(scope, kept, &quarantine, zones.as_deref()))));
+        let missing = zones.as_deref().map(|zones| self.keys.missing(zones)).unwrap_or_default();
+        let before = self.metrics.missing_keys.swap(missing.len() as i64, Ordering::Relaxed);
+        if let Some(key) = missing.first().filter(|_| before != missing.len() as i64) {
+            warn!(
+                key,
+                missing = missing.len(),
+                "DnsZones name TSIG keys that [[tsig]] lacks; /config lists them"
+            );
+        }
+        self.summary.store(Arc::new(Some(summary(scope, kept, &quarantine, zones.as_deref(), missing))));
         self.tell_ready(ready(scope, kept, &quarantine));
         // Last: a task that hears of a position may count on its being answered from.
         let in_use = InUse { position: kept.position, quarantine };
@@ -354,6 +370,7 @@ impl Published {
         }
         self.zones.store(Some(Arc::default()));
         self.summary.store(Arc::default());
+        self.metrics.missing_keys.store(0, Ordering::Relaxed);
         self.tell_ready(Err(self.nothing.clone()));
         self.effective.send_replace(BTreeMap::new());
     }
@@ -389,6 +406,7 @@ fn summary(
     kept: &KeptScope,
     quarantine: &Quarantine,
     zones: Option<&Zones>,
+    missing_keys: BTreeSet<String>,
 ) -> ScopeSummary {
     let served = zones.into_iter().flat_map(Zones::iter).map(|served| ZoneSummary {
         zone: served.zone.name.to_string(),
@@ -408,6 +426,7 @@ fn summary(
         revision: kept.position.revision,
         counts: kept.index.counts(),
         served,
+        missing_keys,
         unusable: quarantine.total(),
         named: named.collect(),
     }

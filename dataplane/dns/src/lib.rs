@@ -15,13 +15,16 @@ mod explain;
 pub mod geo;
 mod keeper;
 mod key;
+mod keys;
 mod metrics;
+mod notify;
 mod places;
 mod respond;
 mod run;
 mod sockets;
 mod steer;
 mod tcp;
+mod transfer;
 mod udp;
 mod worker;
 mod zones;
@@ -29,6 +32,7 @@ mod zones;
 pub use config::Config;
 pub use error::Error;
 pub use explain::{Explained, RuleTrace};
+pub use keys::BadKey;
 pub use run::{run, run_with_clock};
 
 #[cfg(test)]

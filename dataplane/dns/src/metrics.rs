@@ -28,8 +28,15 @@ pub(crate) struct DnsMetrics {
     pub(crate) threads: Vec<Arc<ThreadMetrics>>,
     /// TCP connections open. Those of all threads count against one bound.
     pub(crate) connections: AtomicI64,
+    /// Zones that are on their way to secondaries. Those of all threads count against one bound.
+    pub(crate) transfers: AtomicI64,
+    /// NOTIFYs that secondaries took, and those that they did not after the last attempt.
+    pub(crate) notified: AtomicU64,
+    pub(crate) unnotified: AtomicU64,
     /// 1: what is answered follows the configuration.
     pub(crate) following: AtomicI64,
+    /// TSIG keys that zones name and the configuration lacks.
+    pub(crate) missing_keys: AtomicI64,
 }
 
 /// What one serving thread counts.
@@ -38,6 +45,7 @@ pub(crate) struct ThreadMetrics {
     queries: [[AtomicU64; Outcome::ALL.len()]; 2],
     fallbacks: AtomicU64,
     refused_connections: AtomicU64,
+    broken_transfers: AtomicU64,
     durations: [AtomicU64; BOUNDS.len() + 1],
     nanoseconds: AtomicU64,
 }
@@ -47,7 +55,11 @@ impl DnsMetrics {
         Self {
             threads: (0..threads).map(|_| Arc::default()).collect(),
             connections: AtomicI64::new(0),
+            transfers: AtomicI64::new(0),
+            notified: AtomicU64::new(0),
+            unnotified: AtomicU64::new(0),
             following: AtomicI64::new(1),
+            missing_keys: AtomicI64::new(0),
         }
     }
 
@@ -71,6 +83,11 @@ impl ThreadMetrics {
     /// Counts a connection that was closed because too many were open.
     pub(crate) fn refuse_connection(&self) {
         self.refused_connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a transfer that did not come to its end.
+    pub(crate) fn break_transfer(&self) {
+        self.broken_transfers.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -122,12 +139,33 @@ impl Collector for Collected {
                 "TCP connections closed at once because too many were open",
                 metrics.sum(|thread| &thread.refused_connections),
             ),
+            (
+                "hanse_dns_notified",
+                "Serials that secondaries were told of and took note of",
+                metrics.notified.load(Ordering::Relaxed),
+            ),
+            (
+                "hanse_dns_unnotified",
+                "Serials that secondaries did not take note of after the last attempt",
+                metrics.unnotified.load(Ordering::Relaxed),
+            ),
+            (
+                "hanse_dns_broken_transfers",
+                "Transfers of zones that did not come to their end, or were put off because too many ran",
+                metrics.sum(|thread| &thread.broken_transfers),
+            ),
         ] {
             let counter = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             ConstCounter::new(total).encode(counter)?;
         }
         for (name, help, value) in [
             ("hanse_dns_connections", "TCP connections open", &metrics.connections),
+            ("hanse_dns_transfers", "Zones on their way to secondaries", &metrics.transfers),
+            (
+                "hanse_dns_missing_keys",
+                "TSIG keys that DnsZones name and the configuration lacks",
+                &metrics.missing_keys,
+            ),
             (
                 "hanse_dns_following",
                 "1: what is answered follows the configuration; 0: the configuration cannot be compiled",
@@ -151,7 +189,7 @@ mod tests {
     #[test]
     fn what_threads_count_is_one_sum() {
         let metrics = Arc::new(DnsMetrics::new(2));
-        let response = |outcome| Response { message: None, outcome, fell_back: true };
+        let response = |outcome| Response { fell_back: true, ..Response::of(None, outcome) };
         for thread in &metrics.threads {
             thread.count(Transport::Tcp, &response(Outcome::NoData), Duration::from_micros(7));
         }

@@ -3,13 +3,13 @@
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, net::IpAddr, num::NonZeroU32, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use hanse_dns_wire::{
     Answer, Cookie, DNSClass, Echo, Kind, Limiter, Network, Opcode, Query, Record, RecordType, ResponseCode,
     Transport, Verdict,
     cookie::{CookieStatus, Secret},
-    tsig,
+    tsig::{self, Transaction},
 };
 use hanse_process::seeded;
 use hanse_steering::{Client, Family, Places, Seen};
@@ -18,7 +18,9 @@ use ipnet::IpNet;
 
 use crate::{
     geo::GeoDatabase,
+    keys::Keys,
     steer::LastAnswers,
+    transfer::{Granted, Outgoing, grant},
     zones::{Found, Node, ServedHost, ServedZone, Zones, address_record},
 };
 
@@ -54,6 +56,8 @@ pub(crate) struct Sender {
 pub(crate) enum Outcome {
     /// It got records.
     Records,
+    /// A secondary was granted the zone.
+    Transfer,
     /// The name exists, and has nothing of the type.
     NoData,
     /// The name does not exist.
@@ -71,8 +75,9 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Records,
+        Self::Transfer,
         Self::NoData,
         Self::NoSuchName,
         Self::Refused,
@@ -86,6 +91,7 @@ impl Outcome {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Records => "records",
+            Self::Transfer => "transfer",
             Self::NoData => "no-data",
             Self::NoSuchName => "no-such-name",
             Self::Refused => "refused",
@@ -98,7 +104,7 @@ impl Outcome {
 
     fn kind(self) -> Kind {
         match self {
-            Self::Records => Kind::Records,
+            Self::Records | Self::Transfer => Kind::Records,
             Self::NoData | Self::NoSuchName => Kind::Negative,
             Self::Refused | Self::Unready | Self::Malformed | Self::Limited | Self::Failed => Kind::Error,
         }
@@ -110,6 +116,8 @@ impl Outcome {
 pub(crate) struct Response {
     /// What its sender gets; `None`: nothing.
     pub(crate) message: Option<Vec<u8>>,
+    /// The zone that its sender gets instead, over TCP.
+    pub(crate) transfer: Option<Box<Outgoing>>,
     pub(crate) outcome: Outcome,
     /// A policy failed, and the rule `never-empty` answered.
     pub(crate) fell_back: bool,
@@ -122,6 +130,7 @@ pub(crate) struct Responder {
     limiter: Option<Limiter>,
     /// All threads of a process have the same: a client's next query may come to another one.
     secret: Secret,
+    keys: Arc<Keys>,
 }
 
 /// What was decided on.
@@ -144,12 +153,31 @@ impl Decided {
     fn unready() -> Self {
         Self::new(Outcome::Unready, Answer::error(ResponseCode::ServFail))
     }
+
+    /// What one message says to a query for a zone.
+    fn of(granted: Granted) -> Self {
+        match granted {
+            Granted::Soa(zone) => Self::new(Outcome::Records, Answer::soa(zone.soa())),
+            Granted::Refused(ResponseCode::ServFail) => Self::unready(),
+            Granted::Refused(code) => Self::new(Outcome::Refused, Answer::error(code)),
+            // Only a signed query is granted a zone, and that has been handled.
+            Granted::Zone(_) => Self::refused(),
+        }
+    }
+}
+
+impl Response {
+    /// One message, or nothing.
+    pub(crate) fn of(message: Option<Vec<u8>>, outcome: Outcome) -> Self {
+        Self { message, transfer: None, outcome, fell_back: false }
+    }
 }
 
 impl Responder {
     /// `rate`: answers a second to one network over UDP, `None`: as many as it asks for.
-    pub(crate) fn new(rate: Option<NonZeroU32>, secret: Secret) -> Self {
-        Self { last: LastAnswers::default(), limiter: rate.map(|rate| Limiter::new(rate, LIMITED)), secret }
+    pub(crate) fn new(rate: Option<NonZeroU32>, secret: Secret, keys: Arc<Keys>) -> Self {
+        let limiter = rate.map(|rate| Limiter::new(rate, LIMITED));
+        Self { last: LastAnswers::default(), limiter, secret, keys }
     }
 
     /// Takes in that other zones are in force.
@@ -164,13 +192,30 @@ impl Responder {
             Ok(query) => query,
             Err(malformed) => return self.as_it_is(malformed.reply, Outcome::Malformed, moment, sender),
         };
-        if let Some(signature) = &query.signature {
-            // No key is configured here.
-            let refused = tsig::verify(message, signature, None, moment.unix).err();
-            let reply = refused.map(|refused| refused.reply(&query, moment.unix));
-            return self.as_it_is(reply, Outcome::Refused, moment, sender);
+        let verified = query.signature.as_ref().map(|signature| {
+            let verified = tsig::verify(message, signature, self.keys.get(signature.key()), moment.unix);
+            verified.map(|transaction| (signature.key(), transaction))
+        });
+        let (key, mut transaction) = match verified.transpose() {
+            Ok(verified) => verified.unzip(),
+            Err(refused) => {
+                let reply = refused.reply(&query, moment.unix);
+                return self.as_it_is(Some(reply), Outcome::Refused, moment, sender);
+            }
+        };
+        let is_transfer = matches!(query.record_type, RecordType::AXFR | RecordType::IXFR)
+            && query.opcode == Opcode::Query
+            && query.class == DNSClass::IN;
+        let granted = is_transfer.then(|| grant(moment.zones, &query, key, sender.transport));
+        if let (Some(Granted::Zone(zone)), Some(transaction)) = (&granted, &transaction) {
+            let (query, zone, transaction) = (query.clone(), Arc::clone(zone), transaction.clone());
+            let transfer = Some(Box::new(Outgoing { query, zone, transaction }));
+            return Response { transfer, ..Response::of(None, Outcome::Transfer) };
         }
-        let decided = self.decide(&query, moment, sender);
+        let decided = match granted {
+            Some(granted) => Decided::of(granted),
+            None => self.decide(&query, moment, sender),
+        };
         let cookie = query.edns.as_ref().and_then(|edns| edns.cookie.as_ref());
         let verdict = self.judge(decided.outcome.kind(), cookie, moment, sender);
         let make = |cookie: &Cookie| self.secret.make(&cookie.client, sender.address, unix_u32(moment.unix));
@@ -178,13 +223,13 @@ impl Responder {
         let echo = Echo {
             scope: if decided.by_client { source } else { 0 },
             cookie: cookie.map(make),
-            signature: 0,
+            signature: transaction.as_ref().map_or(0, Transaction::room),
         };
         let Decided { answer, outcome, fell_back, .. } = decided;
         let (answer, outcome) = match verdict {
             Verdict::Send => (answer, outcome),
             Verdict::Truncate => (Answer::truncated(), Outcome::Limited),
-            Verdict::Drop => return Response { message: None, outcome: Outcome::Limited, fell_back },
+            Verdict::Drop => return Response { fell_back, ..Response::of(None, Outcome::Limited) },
         };
         let encoded = |answer: &Answer| answer.encode(&query, &echo, sender.transport);
         // A record that cannot be encoded is no reason to be silent: the client asks another responder at once.
@@ -192,7 +237,11 @@ impl Responder {
             Ok(message) => (Some(message), outcome),
             Err(_) => (encoded(&Answer::error(ResponseCode::ServFail)).ok(), Outcome::Failed),
         };
-        Response { message, outcome, fell_back }
+        let message = match (message, &mut transaction) {
+            (Some(message), Some(transaction)) => Some(transaction.sign(message, moment.unix)),
+            (message, _) => message,
+        };
+        Response { fell_back, ..Response::of(message, outcome) }
     }
 
     /// A reply that is made already. Beyond the budget it is not sent: it cannot be cut to a hint.
@@ -205,8 +254,8 @@ impl Responder {
     ) -> Response {
         let is_sent = reply.is_none() || self.judge(Kind::Error, None, moment, sender) == Verdict::Send;
         match is_sent {
-            true => Response { message: reply, outcome, fell_back: false },
-            false => Response { message: None, outcome: Outcome::Limited, fell_back: false },
+            true => Response::of(reply, outcome),
+            false => Response::of(None, Outcome::Limited),
         }
     }
 
@@ -232,8 +281,7 @@ impl Responder {
             // This is a primary, and servers notify secondaries only (RFC 1996, section 3.1).
             Opcode::Notify => return Decided::refused(),
         }
-        let is_transfer = matches!(query.record_type, RecordType::AXFR | RecordType::IXFR);
-        if query.class != DNSClass::IN || is_transfer {
+        if query.class != DNSClass::IN {
             return Decided::refused();
         }
         let Some(zones) = moment.zones else { return Decided::unready() };

@@ -21,7 +21,9 @@ use crate::{
     Config, Error, admin,
     geo::GeoFile,
     keeper::{self, KeeperHandle, ZoneKeeper},
+    keys::Keys,
     metrics::{Collected, DnsMetrics},
+    notify::Notifier,
     places::SeenPlaces,
     sockets::{self, Pair},
     worker::{self, Worker},
@@ -37,6 +39,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     config.check()?;
     raise_descriptor_limit();
     let shell = Shell::start(config.node(), clock, shutdown.clone()).await?;
+    let keys = Arc::new(Keys::read(&config.tsig)?); // in `data_dir`, files are private by now
     let Some(own) = shell.join::<Credentials>(&shell.config.pki_dir()).await? else { return Ok(()) };
     let mut node = JoinedNode::open(shell, LiveCredentials::new(own)).await?;
     node.renew_certificate();
@@ -48,13 +51,15 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     let (scope, replicas) = (ScopeId::Dns { region }, node.replicas.clone());
     let geo = GeoFile::new(config.geo_file());
     geo.refresh().await;
-    let (mut keeper, kept) = ZoneKeeper::new(scope, replicas, proven.clone(), pulse, metrics.clone());
+    let (mut keeper, kept) =
+        ZoneKeeper::new(scope, replicas, proven.clone(), pulse, metrics.clone(), keys.clone());
     keeper.prepare().await; // so that the first query finds what is on disk
     let places = SeenPlaces::new(node.places.clone());
-    let started = match Answering::start(&config, &kept, &places, &geo, &metrics, &node, &shutdown).await {
-        Ok(answering) => follow(&config, &kept, &geo, &node).map(|link| (answering, link)),
-        Err(error) => Err(error),
-    };
+    let started =
+        match Answering::start(&config, &kept, &places, &geo, &keys, &metrics, &node, &shutdown).await {
+            Ok(answering) => follow(&config, &kept, &geo, &node).map(|link| (answering, link)),
+            Err(error) => Err(error),
+        };
     let (answering, link) = match started {
         Ok(started) => started,
         Err(error) => {
@@ -66,6 +71,8 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     let supervisor = &node.shell.supervisor;
     supervisor.spawn("seen-places", places.clone(), SeenPlaces::follow);
     supervisor.spawn_lasting("keeper", keeper, |keeper, shutdown| Box::pin(keeper.run(shutdown)));
+    let notifier = Notifier::new(kept.clone(), keys, metrics.clone());
+    supervisor.spawn_lasting("notifier", notifier, |notifier, shutdown| Box::pin(notifier.run(shutdown)));
     supervisor.spawn_lasting("geo file", geo.clone(), |geo, shutdown| Box::pin(geo.follow(shutdown)));
     node.shell.metrics.register(|registry| {
         registry.register_collector(Box::new(Collected(metrics)));
@@ -121,8 +128,12 @@ impl ResponderFacts {
 /// What goes up, with the facts that every node states of itself.
 fn report(facts: Facts, said: Responder, kept: &KeeperHandle, ready: &Result<(), String>) -> Report {
     let scopes: Vec<String> = kept.effective.borrow().keys().map(ToString::to_string).collect();
-    let zones = keeper::zones_served(kept.summary.load().as_ref().as_ref());
-    let responder = responder(Responder { zones, ..said });
+    let summary = kept.summary.load();
+    let summary = summary.as_ref().as_ref();
+    let zones = keeper::zones_served(summary);
+    let missing_keys =
+        summary.map(|summary| summary.missing_keys.iter().cloned().collect()).unwrap_or_default();
+    let responder = responder(Responder { zones, missing_keys, ..said });
     let facts = Facts {
         features: FEATURES.iter().map(ToString::to_string).collect(),
         serving: nested::to_bytes(&serving(&scopes, (&[], &[], &[]), ready)),
@@ -143,6 +154,7 @@ impl Answering {
         kept: &KeeperHandle,
         places: &SeenPlaces,
         geo: &GeoFile,
+        keys: &Arc<Keys>,
         metrics: &Arc<DnsMetrics>,
         node: &JoinedNode,
         shutdown: &Shutdown,
@@ -165,6 +177,7 @@ impl Answering {
                 geo: geo.in_use(),
                 limits: config.limits,
                 secret: secret.clone(),
+                keys: keys.clone(),
                 metrics: metrics.clone(),
                 pulse: node.shell.supervisor.pulse("a serving thread", worker::HANGS_AFTER),
             };

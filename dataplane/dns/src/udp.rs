@@ -19,7 +19,7 @@ pub(crate) async fn serve(socket: UdpSocket, serving: Rc<Serving>) {
         match socket.recv_from(&mut buffer).await {
             Ok((length, peer)) if peer.port() != 0 => {
                 let sender = Sender { address: peer.ip(), transport: Transport::Udp };
-                let Some(answer) = serving.answer(&buffer[..length], sender) else { continue };
+                let Some(answer) = serving.answer(&buffer[..length], sender).message else { continue };
                 // What the kernel has no room for is lost, as on any way: clients ask again.
                 if let Err(error) = socket.try_send_to(&answer, peer)
                     && error.kind() != io::ErrorKind::WouldBlock

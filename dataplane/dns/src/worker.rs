@@ -22,6 +22,7 @@ use tracing::error;
 use crate::{
     config::Limits,
     geo::InUse,
+    keys::Keys,
     metrics::{DnsMetrics, ThreadMetrics},
     places::SeenPlaces,
     respond::{Moment, Outcome, Responder, Response, Sender},
@@ -48,6 +49,7 @@ pub(crate) struct Worker {
     pub(crate) geo: InUse,
     pub(crate) limits: Limits,
     pub(crate) secret: Secret,
+    pub(crate) keys: Arc<Keys>,
     pub(crate) metrics: Arc<DnsMetrics>,
     pub(crate) pulse: Pulse,
 }
@@ -90,7 +92,7 @@ impl Worker {
             metrics: self.metrics,
             index: self.index,
             state: RefCell::new(State {
-                responder: Responder::new(rate, self.secret),
+                responder: Responder::new(rate, self.secret, self.keys),
                 draws: SmallRng::from_os_rng(),
                 zones: None,
             }),
@@ -120,7 +122,7 @@ impl Worker {
 
 impl Serving {
     /// Answers one message, also where answering panics.
-    pub(crate) fn answer(&self, message: &[u8], sender: Sender) -> Option<Vec<u8>> {
+    pub(crate) fn answer(&self, message: &[u8], sender: Sender) -> Response {
         let began = Instant::now();
         let answered = catch_unwind(AssertUnwindSafe(|| self.respond(message, sender, began)));
         let response = answered.unwrap_or_else(|_| {
@@ -131,7 +133,7 @@ impl Serving {
                     "answering a query panicked; its client gets SERVFAIL"
                 );
             }
-            Response { message: failed(message), outcome: Outcome::Failed, fell_back: false }
+            Response::of(failed(message), Outcome::Failed)
         });
         if response.fell_back
             && let Some(left_out) = self.fallbacks.allows()
@@ -139,7 +141,7 @@ impl Serving {
             error!(left_out, "a policy failed or gave no address; never-empty answered in its place");
         }
         self.own_metrics().count(sender.transport, &response, began.elapsed());
-        response.message
+        response
     }
 
     fn respond(&self, message: &[u8], sender: Sender, now: Instant) -> Response {
@@ -151,13 +153,12 @@ impl Serving {
                 state.responder.zones_changed(zones);
             }
         }
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let moment = Moment {
             zones: zones.as_deref(),
             places: &places,
             geo: geo.as_deref(),
             now: self.places.clock(now),
-            unix,
+            unix: unix_now(),
             draw: state.draws.next_u64(),
         };
         state.responder.respond(message, &moment, sender)
@@ -167,6 +168,11 @@ impl Serving {
     pub(crate) fn own_metrics(&self) -> &ThreadMetrics {
         &self.metrics.threads[self.index]
     }
+}
+
+/// Seconds since 1970.
+pub(crate) fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// SERVFAIL to a query, without its question: a header alone, which no code of messages makes. So the client asks another name server at
@@ -205,7 +211,7 @@ mod tests {
             metrics: Arc::new(DnsMetrics::new(1)),
             index: 0,
             state: RefCell::new(State {
-                responder: Responder::new(None, Secret::new([9; 16])),
+                responder: Responder::new(None, Secret::new([9; 16]), Arc::default()),
                 draws: SmallRng::seed_from_u64(1),
                 zones: None,
             }),
@@ -215,7 +221,7 @@ mod tests {
         };
         let request = Question::new(absolute("orders.example").unwrap(), RecordType::A).request(None, 0);
         let sender = Sender { address: [192, 0, 2, 1].into(), transport: Transport::Udp };
-        let answer = |message: &[u8]| bring_back("query-panics", || serving.answer(message, sender));
+        let answer = |message: &[u8]| bring_back("query-panics", || serving.answer(message, sender)).message;
         let message = request.message();
         let failed = answer(message).unwrap();
         assert_eq!(failed, [message[0], message[1], 0x80 | message[2] & 1, SERVFAIL, 0, 0, 0, 0, 0, 0, 0, 0]);
@@ -223,6 +229,6 @@ mod tests {
         let mut response = message.to_vec();
         response[2] |= 0x80;
         assert_eq!(answer(&response), None, "two servers must not answer each other");
-        assert!(serving.answer(message, sender).is_some_and(|answer| answer.len() > HEADER));
+        assert!(serving.answer(message, sender).message.is_some_and(|answer| answer.len() > HEADER));
     }
 }

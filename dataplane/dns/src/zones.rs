@@ -34,7 +34,7 @@ const EXPIRE: i32 = 14 * 24 * 3_600;
 /// Every zone of a responder.
 #[derive(Debug, Default)]
 pub(crate) struct Zones {
-    by_origin: HashMap<NameKey, ServedZone, RandomState>,
+    by_origin: HashMap<NameKey, Arc<ServedZone>, RandomState>,
 }
 
 /// What is known of a zone.
@@ -80,16 +80,16 @@ pub(crate) enum Found<'a> {
     /// In none of the zones.
     Elsewhere,
     /// It would be in this zone, and does not exist.
-    Nowhere(&'a ServedZone),
+    Nowhere(&'a Arc<ServedZone>),
     /// It is in this zone, and has this. A name between others has nothing (RFC 8020).
-    Here(&'a ServedZone, &'a Node),
+    Here(&'a Arc<ServedZone>, &'a Node),
 }
 
 impl Zones {
     /// These zones. `lacks_unknown`: there may be a host more in each of them.
     pub(crate) fn new<'a>(zones: impl Iterator<Item = &'a Contents>, lacks_unknown: bool) -> Self {
         let one = |contents: &Contents| {
-            (NameKey::of_domain(&contents.zone.origin), ServedZone::new(contents, lacks_unknown))
+            (NameKey::of_domain(&contents.zone.origin), Arc::new(ServedZone::new(contents, lacks_unknown)))
         };
         Self { by_origin: zones.map(one).collect() }
     }
@@ -113,7 +113,7 @@ impl Zones {
     }
 
     /// Every zone, in no order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &ServedZone> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<ServedZone>> {
         self.by_origin.values()
     }
 }
@@ -169,6 +169,21 @@ impl ServedZone {
         node.map_or(self.lacks_unknown, lacks)
     }
 
+    /// Whether any host may be missing here.
+    pub(crate) fn lacks_a_host(&self) -> bool {
+        self.lacks_unknown || self.names.values().any(|node| node.host.is_none() && node.lacks_host)
+    }
+
+    /// Its hosts, in no order.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = &ServedHost> {
+        self.names.values().filter_map(|node| node.host.as_deref())
+    }
+
+    /// Whether a host has this name.
+    pub(crate) fn has_host(&self, name: &Name) -> bool {
+        self.names.get(&NameKey::of(name)).is_some_and(|node| node.host.is_some())
+    }
+
     /// Its SOA record.
     pub(crate) fn soa(&self) -> &Record {
         &self.soa
@@ -217,7 +232,7 @@ fn seconds(ttl: Duration) -> u32 {
 }
 
 /// The name of a resource in a message.
-fn wire(name: &DomainName) -> Name {
+pub(crate) fn wire(name: &DomainName) -> Name {
     absolute(name.as_str()).expect("a DomainName is a name in the DNS")
 }
 

@@ -47,8 +47,14 @@ impl Bench {
         let proven = ProvenVersions::unkept(PROVEN);
         let shown = Metrics::new();
         shown.register(|registry| proven.register(registry));
-        let (mut keeper, kept) =
-            ZoneKeeper::new(scope.clone(), replicas.clone(), proven, Pulse::new(), metrics.clone());
+        let (mut keeper, kept) = ZoneKeeper::new(
+            scope.clone(),
+            replicas.clone(),
+            proven,
+            Pulse::new(),
+            metrics.clone(),
+            Arc::default(),
+        );
         let (trigger, shutdown) = ShutdownTrigger::new();
         let task = tokio::spawn(async move {
             keeper.prepare().await;

@@ -51,7 +51,7 @@ fn moment(zones: Option<&Zones>) -> Moment<'_> {
 }
 
 fn responder(rate: Option<u32>) -> Responder {
-    Responder::new(rate.and_then(NonZeroU32::new), Secret::new([9; 16]))
+    Responder::new(rate.and_then(NonZeroU32::new), Secret::new([9; 16]), Arc::default())
 }
 
 fn sender(transport: Transport) -> Sender {

@@ -1,6 +1,7 @@
 //! A whole responder against an agent.
 
 mod harness;
+mod secondary;
 
 use std::time::Duration;
 

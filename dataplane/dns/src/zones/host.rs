@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use hanse_dns_wire::Name;
 use hanse_runtime::{GlobalHost, Step, Unusable};
 use hanse_steering as steering;
 use ipnet::IpNet;
 
-use super::{Key, seconds};
+use super::{Key, seconds, wire};
 
 /// A host, with its policy in the form that is evaluated.
 #[derive(Debug)]
@@ -27,6 +28,11 @@ impl ServedHost {
             .map_err(|bad| Unusable::new("candidates", bad.to_string()))?;
         let asks_where = model.steps.iter().any(|step| matches!(step, Step::Geo(_)));
         Ok(Arc::new(Self { key, model, policy, asks_where }))
+    }
+
+    /// Its name in a message.
+    pub(crate) fn name(&self) -> Name {
+        wire(&self.model.host)
     }
 
     /// How long resolvers may keep an answer, in seconds.

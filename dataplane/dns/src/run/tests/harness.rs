@@ -162,12 +162,20 @@ impl Agent {
         named.into_iter().map(|quarantined| quarantined.key).collect()
     }
 
+    /// What it last said of itself.
+    fn responder(&self) -> Option<Responder> {
+        let (report, _) = self.subscribers.snapshot().into_iter().next()?.report?;
+        nested::read::<Facts>("facts", &report.facts).unwrap().responder
+    }
+
+    /// The TSIG keys that it said it lacks.
+    pub(super) fn missing_keys(&self) -> Vec<String> {
+        self.responder().map(|responder| responder.missing_keys).unwrap_or_default()
+    }
+
     /// The zones that it said it answers for, with their serials.
     pub(super) fn zones(&self) -> Vec<(String, u32)> {
-        let Some(record) = self.subscribers.snapshot().into_iter().next() else { return Vec::new() };
-        let Some((report, _)) = record.report else { return Vec::new() };
-        let facts: Facts = nested::read("facts", &report.facts).unwrap();
-        let zones = facts.responder.map(|responder| responder.zones).unwrap_or_default();
+        let zones = self.responder().map(|responder| responder.zones).unwrap_or_default();
         zones.into_iter().map(|served| (served.zone, served.serial)).collect()
     }
 
