@@ -168,7 +168,11 @@ fn readiness_table(readiness: &PlanReadiness) -> String {
             ]
         })
     });
-    render::table(titles, rows)
+    let mut text = render::table(titles, rows);
+    if let Some(waits) = &readiness.waits {
+        text += &format!("\n\nthe next step waits: {}", printable(waits));
+    }
+    text
 }
 
 fn word(verdict: ReadinessVerdict) -> &'static str {
