@@ -106,6 +106,7 @@ fn asked_of(command: &Command) -> proto::command::Body {
         Body::Revoke(revoke) => {
             Body::Revoke(proto::Revoke { control_nodes: Vec::new(), known_keys: Vec::new(), ..revoke })
         }
+        Body::Approve(approve) => Body::Approve(proto::Approve { judged_ms: 0, ..approve }),
         Body::SetRecoveryKey(set) => {
             Body::SetRecoveryKey(proto::SetRecoveryKey { wrapped: Vec::new(), ..set })
         }
