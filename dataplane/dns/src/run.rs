@@ -26,7 +26,7 @@ use crate::{
     notify::Notifier,
     places::SeenPlaces,
     sockets::{self, Pair},
-    worker::{self, Worker},
+    worker::{self, Known, Worker},
 };
 
 /// Runs a responder until the shutdown. Answers on threads of its own; everything else runs on the caller's runtime.
@@ -55,11 +55,12 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
         ZoneKeeper::new(scope, replicas, proven.clone(), pulse, metrics.clone(), keys.clone());
     keeper.prepare().await; // so that the first query finds what is on disk
     let places = SeenPlaces::new(node.places.clone());
-    let started =
-        match Answering::start(&config, &kept, &places, &geo, &keys, &metrics, &node, &shutdown).await {
-            Ok(answering) => follow(&config, &kept, &geo, &node).map(|link| (answering, link)),
-            Err(error) => Err(error),
-        };
+    let known =
+        Known { zones: kept.zones.clone(), places: places.clone(), geo: geo.in_use(), keys: keys.clone() };
+    let started = match Answering::start(&config, &known, &metrics, &node, &shutdown).await {
+        Ok(answering) => follow(&config, &kept, &geo, &node).map(|link| (answering, link)),
+        Err(error) => Err(error),
+    };
     let (answering, link) = match started {
         Ok(started) => started,
         Err(error) => {
@@ -151,10 +152,7 @@ struct Answering {
 impl Answering {
     async fn start(
         config: &Config,
-        kept: &KeeperHandle,
-        places: &SeenPlaces,
-        geo: &GeoFile,
-        keys: &Arc<Keys>,
+        known: &Known,
         metrics: &Arc<DnsMetrics>,
         node: &JoinedNode,
         shutdown: &Shutdown,
@@ -172,12 +170,9 @@ impl Answering {
         for (index, pairs) in listening.into_iter().enumerate() {
             let worker = Worker {
                 index,
-                zones: kept.zones.clone(),
-                places: places.clone(),
-                geo: geo.in_use(),
+                known: known.clone(),
                 limits: config.limits,
                 secret: secret.clone(),
-                keys: keys.clone(),
                 metrics: metrics.clone(),
                 pulse: node.shell.supervisor.pulse("a serving thread", worker::HANGS_AFTER),
             };

@@ -41,15 +41,21 @@ const HEADER: usize = 12;
 /// The code of a server that failed.
 const SERVFAIL: u8 = 2;
 
-/// A serving thread before it runs.
-pub(crate) struct Worker {
-    pub(crate) index: usize,
+/// What all serving threads answer from.
+#[derive(Clone)]
+pub(crate) struct Known {
     pub(crate) zones: Arc<ArcSwapOption<Zones>>,
     pub(crate) places: SeenPlaces,
     pub(crate) geo: InUse,
+    pub(crate) keys: Arc<Keys>,
+}
+
+/// A serving thread before it runs.
+pub(crate) struct Worker {
+    pub(crate) index: usize,
+    pub(crate) known: Known,
     pub(crate) limits: Limits,
     pub(crate) secret: Secret,
-    pub(crate) keys: Arc<Keys>,
     pub(crate) metrics: Arc<DnsMetrics>,
     pub(crate) pulse: Pulse,
 }
@@ -86,13 +92,13 @@ impl Worker {
     async fn serve(self, pairs: Vec<Pair>, shutdown: Shutdown) -> io::Result<()> {
         let rate = self.limits.of_each(self.metrics.threads.len());
         let serving = Rc::new(Serving {
-            zones: self.zones,
-            places: self.places,
-            geo: self.geo,
+            zones: self.known.zones,
+            places: self.known.places,
+            geo: self.known.geo,
             metrics: self.metrics,
             index: self.index,
             state: RefCell::new(State {
-                responder: Responder::new(rate, self.secret, self.keys),
+                responder: Responder::new(rate, self.secret, self.known.keys),
                 draws: SmallRng::from_os_rng(),
                 zones: None,
             }),
