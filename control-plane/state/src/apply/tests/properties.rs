@@ -169,7 +169,7 @@ fn the_strategies_reach_acceptance_and_many_refusals() {
     let mut seen = std::collections::BTreeMap::new();
     let mut restored = std::collections::BTreeMap::new();
     let mut resealed = 0;
-    for _ in 0..20 {
+    for _ in 0..40 {
         let commands =
             prop::collection::vec(strategies::command(), 30).new_tree(&mut runner).unwrap().current();
         let mut state = start();
