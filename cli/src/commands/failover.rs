@@ -189,8 +189,12 @@ fn history_table(history: &FailoverHistory) -> String {
         let PastDecision { time, epoch, actor, owner, reason, what, decision, .. } = item;
         let who =
             if owner.is_empty() || owner == actor { actor.clone() } else { format!("{owner} ({actor})") };
-        // An approval has the reason that was proposed, in its own words.
-        let why = if reason.is_empty() { what } else { reason };
+        // A step goes on for the reason of its shift. An approval has the reason that was proposed, in its own words.
+        let why = match (reason.as_str(), decision) {
+            ("", Some(decision)) if what == "apply" => &decision.reason,
+            ("", _) => what,
+            (given, _) => given,
+        };
         let forced = decision.as_ref().and_then(|decision| decision.forced.clone()).unwrap_or_default();
         vec![
             time.clone(),
