@@ -230,21 +230,18 @@ async fn decide(
     if call.flag("propose") {
         return approvals::propose(&call, vec![change], reason).await;
     }
-    let (accepted, _) = call.propose(CommandBody::Apply(vec![change])).await?;
-    let after = call.api.replicated.current();
-    let made = after
-        .decided(&name)
-        .ok_or_else(|| Problem::new(ProblemName::Internal, "the decision was accepted and is not there"))?;
-    let Some(Spec::Failover(spec)) =
-        after.get(&ResourceKey::global(Kind::Failover, name.clone())).map(|failover| &failover.spec)
-    else {
+    let Action::Put { spec: Spec::Failover(made), .. } = change.action.clone() else {
         return Err(Problem::new(ProblemName::Internal, "a decision is no Failover").into());
     };
+    let (accepted, _) = call.propose(CommandBody::Apply(vec![change])).await?;
+    // What was written, and not what is there now: another decision may have come since.
+    let generation = state.lineage().map_or(0, |lineage| lineage.generation);
+    let epoch = Epoch { generation, revision: accepted.revision };
     let unknown = decision.readiness.iter().filter(|finding| finding.verdict == Verdict::Unknown);
     let answer = Decision {
         plan: name.to_string(),
-        epoch: made.epoch().to_string(),
-        decision: spec.clone(),
+        epoch: epoch.to_string(),
+        decision: made,
         warnings: unknown.map(|finding| format!("{}: {}", finding.rule, finding.why)).collect(),
         revision: accepted.revision,
     };

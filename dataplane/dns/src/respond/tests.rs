@@ -244,7 +244,7 @@ fn a_step_geo_leads_to_the_nearest_region() {
     check(Some(&database), ("198.51.100.128", 25), "192.0.2.1", 25);
     check(Some(&database), ("203.0.113.0", 24), "192.0.2.2", 24);
     check(Some(&database), ("2001:db8:5::", 48), "192.0.2.1", 48);
-    // Nobody says where it is: the default of the step. Other clients get others all the same.
+    // No entry says where the client is: the default of the step. Other clients get other regions all the same.
     check(Some(&database), ("10.0.0.0", 8), "192.0.2.2", 8);
     check(None, ("198.51.100.128", 25), "192.0.2.2", 25);
 }
